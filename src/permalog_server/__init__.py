@@ -1,0 +1,1 @@
+"""The outside of Permalog: commands, and later the HTTP API, the pages and the worker."""

@@ -1,0 +1,1 @@
+"""The security agent: the application whose every action Permalog records."""
