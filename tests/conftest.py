@@ -31,14 +31,14 @@ from servers import Server
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 SHARED_FOLDER = "PERMALOG_TEST_SERVERS"
-# The quicker strategy: docs/decisions/0001-embedded-postgresql.md has the figures.
+# The quicker of the two on memory: docs/decisions/0002-servers-for-tests.md has the figures.
 CREATE: LiteralString = "CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the folder that the workers share: open to the servers' accounts, which pytest's own is not."""
     if not hasattr(config, "workerinput"):
-        folder = tempfile.mkdtemp(prefix="permalog-tests-")
+        folder = tempfile.mkdtemp(prefix="permalog-tests-", dir=postgres15.quick_folder())
         Path(folder).chmod(0o755)
         os.environ[SHARED_FOLDER] = folder
 

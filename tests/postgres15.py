@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 INSTALLED = Path("/usr/lib/postgresql/15/bin")
+# Two servers with their write-ahead logs, and the databases of a few tests at a time.
+ROOM = 4 * 2**30
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,13 @@ class Postgres15:
         """Stop the server by its own pid file, and remove its files."""
         run(self.programs / "pg_ctl", "stop", "-w", "-m", "fast", "-D", self.home / "data")
         shutil.rmtree(self.home)
+
+
+def quick_folder() -> Path | None:
+    """A folder in memory for what the tests need not keep, where one has room; None: the usual one."""
+    memory = Path("/dev/shm")  # noqa: S108  what goes there has a random name and a mode of its own
+    roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM
+    return memory if roomy else None
 
 
 def programs() -> Path | None:
@@ -69,7 +78,7 @@ def run(program: Path, *arguments: str | Path) -> None:
 
 def start(folder_of_programs: Path) -> Postgres15:
     """Make a cluster in a temporary folder and start it, on a socket in there and a loopback port."""
-    home = Path(tempfile.mkdtemp(prefix="permalog-15-"))
+    home = Path(tempfile.mkdtemp(prefix="permalog-15-", dir=quick_folder()))
     if (who := account()) is not None:
         os.chown(home, who.pw_uid, who.pw_gid)
     initdb = ("--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
