@@ -15,6 +15,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from permalog import embedded, embedded_host
+from postgres15 import quick_folder
 
 AS_ROOT = os.geteuid() == 0
 USER = """
@@ -29,7 +30,7 @@ sys.stdin.readline()
 @pytest.fixture
 def folder() -> Generator[Path]:
     """A folder that every account can pass through; pytest's own are closed to all but their user."""
-    path = Path(tempfile.mkdtemp(prefix="permalog-test-"))
+    path = Path(tempfile.mkdtemp(prefix="permalog-test-", dir=quick_folder()))
     path.chmod(0o755)
     yield path
     shutil.rmtree(path)
