@@ -1,0 +1,19 @@
+"""Permalog: an audit log on PostgreSQL that nobody can quietly alter."""
+
+from permalog.catalogue import Action, Catalogue, Payload
+from permalog.errors import PermalogError
+from permalog.event import Actor, Event, Owner, Resource, acting_as
+from permalog.payload import Personal
+
+__all__ = [
+    "Action",
+    "Actor",
+    "Catalogue",
+    "Event",
+    "Owner",
+    "Payload",
+    "PermalogError",
+    "Personal",
+    "Resource",
+    "acting_as",
+]

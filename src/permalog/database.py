@@ -1,0 +1,117 @@
+"""The only place that opens connections: a pool, and transactions in the role that each kind of work may have."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+import orjson
+import psycopg
+from psycopg import sql
+from psycopg.rows import TupleRow
+from psycopg.types.json import set_json_loads
+from psycopg_pool import ConnectionPool
+
+from permalog.errors import DatabaseProblem, NotMigrated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from uuid import UUID
+
+Connection: TypeAlias = psycopg.Connection[TupleRow]
+Writing: TypeAlias = Literal["permalog_writer", "permalog_importer"]
+
+_READ: Final = sql.SQL("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL permalog.log_id = {log}")
+_READ_AS: Final = sql.SQL(
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL ROLE permalog_reader; SET LOCAL permalog.log_id = {log}"
+)
+
+
+class Database:
+    """One PostgreSQL database that holds logs.
+
+    Reads run as ``permalog_reader`` inside one log, writes as ``permalog_writer`` or ``permalog_importer``, whoever the
+    connection belongs to; where the server has no such roles (``migrate --single-role``), as whoever connects.
+
+    Raises:
+        DatabaseProblem: it cannot be reached.
+        NotMigrated: it has no Permalog schema.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 8, timeout: float = 10.0) -> None:
+        """Connects once, to find out whether everything is there; ``timeout`` in seconds bounds every wait for a connection."""
+        self.url: Final = url
+        self.timeout: Final = timeout
+        with self.connect() as connection:
+            row = connection.execute(
+                "SELECT to_regclass('permalog.migration') IS NOT NULL,"
+                " (SELECT pg_has_role(oid, 'MEMBER') FROM pg_roles WHERE rolname = 'permalog_reader'), current_database()"
+            ).fetchone()
+        if row is None or not row[0]:
+            raise NotMigrated("this database has no Permalog schema: run `permalog migrate`")  # noqa: TRY003  said once
+        self.has_roles: Final[bool] = bool(row[1])
+        self._pool: Final = ConnectionPool(
+            url, min_size=1, max_size=pool_size, timeout=timeout, open=False, configure=_configure,
+            kwargs={"autocommit": True, "connect_timeout": int(timeout)}, name="permalog",
+        )  # fmt: skip
+        self._pool.open()
+
+    def connect(self) -> Connection:
+        """A connection of one's own, outside the pool, in autocommit mode.
+
+        Raises:
+            DatabaseProblem: the server cannot be reached or refuses.
+        """
+        try:
+            connection = psycopg.connect(self.url, autocommit=True, connect_timeout=int(self.timeout))
+        except psycopg.OperationalError as error:
+            raise DatabaseProblem(f"cannot connect to the database: {_first_line(error)}") from error  # noqa: TRY003
+        _configure(connection)
+        return connection
+
+    @contextmanager
+    def reading(self, log_id: UUID) -> Iterator[Connection]:
+        """A transaction that sees one log and one moment, and writes nothing."""
+        begin = (_READ_AS if self.has_roles else _READ).format(log=sql.Literal(str(log_id)))
+        with self._pool.connection() as connection:
+            connection.execute(begin)
+            try:
+                yield connection
+            finally:
+                if not connection.closed:
+                    connection.execute("ROLLBACK")
+
+    @contextmanager
+    def shared(self) -> Iterator[Connection]:
+        """A connection of the pool for what belongs to no log, such as the catalogue."""
+        with self._pool.connection() as connection:
+            yield connection
+
+    def writing(self, role: Writing = "permalog_writer") -> Connection:
+        """A connection of one's own in a writer's role, for a drain or an import."""
+        connection = self.connect()
+        if self.has_roles:
+            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+        return connection
+
+    def close(self) -> None:
+        """Closes the pool; connections handed out by `connect` and `writing` are their takers' to close."""
+        self._pool.close()
+
+
+def _configure(connection: Connection) -> None:
+    set_json_loads(_loads, connection)
+    connection.execute("SET timezone = 'UTC'")
+
+
+def _loads(text: str | bytes) -> Any:  # noqa: ANN401
+    """jsonb as Python values. Another writer may have stored a number that orjson refuses (1e400)."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        import json  # noqa: PLC0415  rarely needed
+        return json.loads(text, parse_float=str, parse_int=str)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,133 @@
+"""Every error that Permalog raises, as one tree:
+
+    PermalogError
+    ├── InvalidEvent (ValueError)       what was to be recorded breaks a rule; names the field
+    │   ├── UnknownAction               the action is neither in the database's catalogue nor declared
+    │   └── NotAllowed                  the right to import is missing
+    ├── ContentConflict                 the same key or id was used before with other content
+    ├── InvalidQuery (ValueError)       a filter, limit or export format breaks a rule; names the field
+    │   └── InvalidCursor               a cursor of another log, of other filters, or none at all
+    ├── EventNotFound (LookupError)     no such event in this log
+    ├── RecorderFull                    the bounded queue is full
+    └── DatabaseProblem                 the database is not as it must be
+        ├── NotMigrated                 `permalog migrate` has not been run, or not this version's
+        ├── UnsuitableDatabase          its character type is C or POSIX, its encoding not UTF-8, its version too old
+        ├── MigrationFailed             a migration could not be applied
+        └── EmbeddedUnavailable         the embedded PostgreSQL could not be started
+
+The message is a sentence for whoever can mend it. No message holds personal data or a payload's values.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+
+class PermalogError(Exception):
+    """The root of all errors of Permalog."""
+
+
+class _FieldError(PermalogError, ValueError):
+    """A value breaks a rule.
+
+    Attributes:
+        field: which one, as a dotted path such as ``actor.id`` or ``metadata.tags[3]``.
+        reason: what is wrong with it, without the value itself.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.field = field
+        self.reason = reason
+
+
+class InvalidEvent(_FieldError):
+    """An event breaks a rule of docs/record-format.md, and was not recorded."""
+
+    @classmethod
+    def of(cls, error: ValidationError, prefix: str = "") -> InvalidEvent:
+        """The first fault that pydantic found, as this project words it: the field, and no value."""
+        fault = error.errors(include_url=False, include_input=False)[0]
+        cause = fault.get("ctx", {}).get("error")
+        if isinstance(cause, _FieldError):
+            return cls(cause.field, cause.reason)
+        path = ".".join(str(part) for part in (*([prefix] if prefix else ()), *fault["loc"]))
+        return cls(path or "event", _REASONS.get(fault["type"]) or fault["msg"].removeprefix("Value error, "))
+
+
+class UnknownAction(InvalidEvent):
+    """The action is not one that the database knows."""
+
+    def __init__(self, action: str) -> None:
+        super().__init__("action", f"{action!r} is not in the catalogue; declare it and run `permalog migrate`")
+
+
+class NotAllowed(InvalidEvent):
+    """An event of more than seven days ago, without the right to import."""
+
+
+class ContentConflict(PermalogError):
+    """The same event key or id was used before with other content; nothing was written.
+
+    Attributes:
+        field: ``event_key`` or ``id``.
+    """
+
+    def __init__(self, field: str) -> None:
+        super().__init__(f"{field}: was used before with other content")
+        self.field = field
+
+
+class InvalidQuery(_FieldError):
+    """A filter, a limit or a format breaks a rule."""
+
+
+class InvalidCursor(InvalidQuery):
+    """The cursor was not made by this log with these filters."""
+
+
+class EventNotFound(PermalogError, LookupError):
+    """There is no such event in this log."""
+
+
+class RecorderFull(PermalogError):
+    """The recorder's queue is full: the event was not accepted."""
+
+
+class DatabaseProblem(PermalogError):
+    """The database is not as it must be."""
+
+
+class NotMigrated(DatabaseProblem):
+    """The database has no Permalog schema, or another version's: run `permalog migrate`."""
+
+
+class UnsuitableDatabase(DatabaseProblem):
+    """The database cannot hold a log correctly: its character type, encoding or version is wrong."""
+
+
+class MigrationFailed(DatabaseProblem):
+    """A migration could not be applied; the database is as it was before."""
+
+
+class EmbeddedUnavailable(DatabaseProblem):
+    """The embedded PostgreSQL could not be started."""
+
+
+_REASONS = {
+    "missing": "is required",
+    "extra_forbidden": "unknown member",
+    "unexpected_keyword_argument": "unknown member",
+    "string_type": "must be a string",
+    "string_too_short": "must not be empty",
+    "string_pattern_mismatch": "holds a NUL character, which cannot be stored",
+    "string_unicode": "holds a lone surrogate, which is no character",
+    "dict_type": "must be an object",
+    "dataclass_type": "must be an object",
+    "model_type": "must be an object",
+    "uuid_parsing": "must be a UUID",
+    "uuid_type": "must be a UUID",
+}

@@ -1,0 +1,199 @@
+"""Migrations: what is missing in a database, as steps that can be applied, printed for a DBA, or only counted.
+
+The schema's truth is ``sql/schema.sql``; ``sql/migrations/*.sql`` lead there and are never edited once released (a test
+proves both equal). Functions and grants (``keys.sql``, ``guards.sql``, ``routines/``, ``access.sql``) are replaced whole
+whenever their text changes. Everything is applied in one transaction under a lock, so that a database is migrated or as
+it was before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import psycopg
+from psycopg import sql
+
+from permalog.errors import DatabaseProblem, MigrationFailed, UnsuitableDatabase
+from permalog.sql import HERE, text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from permalog.catalogue import Catalogue
+    from permalog.database import Connection
+
+OLDEST: Final = 15
+NEWEST: Final = 18
+MONTHS_AHEAD: Final = 12
+_LOCK: Final = 0x7065726D616C6F67  # "permalog" in ASCII
+_PATIENCE: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that a database lacks, and the SQL that brings it."""
+
+    name: str
+    text: str
+    digest: bytes | None = None
+    """SHA-256 of a file, remembered in ``permalog.migration``; None for what is looked up instead."""
+
+
+def migrate(url: str, catalogue: Catalogue, *, single_role: bool = False) -> list[str]:
+    """Brings a database up to date; returns the names of the steps that were applied.
+
+    Raises:
+        UnsuitableDatabase: its version, encoding or character type cannot hold a log correctly.
+        MigrationFailed: a step failed; the database is as it was before.
+    """
+    with _connect(url) as connection:
+        check_suitable(connection)
+        connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        for attempt in range(_PATIENCE):
+            steps = plan(connection, catalogue, single_role=single_role)
+            try:
+                with connection.transaction():
+                    for step in steps:
+                        connection.execute(step.text)  # pyright: ignore[reportArgumentType, reportCallIssue]  the project's own files
+                return [step.name for step in steps]
+            except psycopg.errors.InternalError_ as error:
+                # Roles belong to the whole server: another database was migrated at the same moment.
+                if "concurrently updated" not in str(error) or attempt == _PATIENCE - 1:
+                    raise MigrationFailed(str(error)) from error
+                time.sleep(0.1 * (attempt + 1))
+            except psycopg.Error as error:
+                raise MigrationFailed(str(error).strip()) from error
+    raise AssertionError  # the loop returns or raises
+
+
+def pending(url: str, catalogue: Catalogue, *, single_role: bool = False) -> list[Step]:
+    """What `migrate` would apply, in order; empty where the database is up to date.
+
+    Raises:
+        UnsuitableDatabase: its version, encoding or character type cannot hold a log correctly.
+        MigrationFailed: a migration that was applied has been edited since.
+    """
+    with _connect(url) as connection:
+        check_suitable(connection)
+        return plan(connection, catalogue, single_role=single_role)
+
+
+def script(steps: Iterable[Step]) -> str:
+    """The steps as one transaction for psql."""
+    parts = [f"\n-- {step.name}\n{step.text.strip().removesuffix(';')};\n" for step in steps]
+    return "BEGIN;\n" + "".join(parts) + "\nCOMMIT;\n" if parts else ""
+
+
+def check_suitable(connection: Connection) -> None:
+    """Refuses a database in which searching and lower-casing would silently be wrong, or the SQL would not run.
+
+    Raises:
+        UnsuitableDatabase: says what is wrong, and what to do.
+    """
+    version = connection.info.server_version // 10_000
+    if version < OLDEST:
+        raise UnsuitableDatabase(f"this server is PostgreSQL {version}; Permalog needs {OLDEST} to {NEWEST}")  # noqa: TRY003
+    row = connection.execute(
+        "SELECT pg_encoding_to_char(encoding), datctype FROM pg_database WHERE datname = current_database()"
+    ).fetchone()
+    encoding, ctype = row or ("", "")
+    if encoding != "UTF8":
+        raise UnsuitableDatabase(f"this database's encoding is {encoding}; create one with ENCODING 'UTF8'")  # noqa: TRY003
+    if ctype in {"C", "POSIX"}:
+        raise UnsuitableDatabase(  # noqa: TRY003
+            f"this database's character type is {ctype}: searching and lower-casing beyond ASCII would silently be wrong; "
+            "create one with TEMPLATE template0 LOCALE 'C.UTF-8'"
+        )
+
+
+def plan(connection: Connection, catalogue: Catalogue, *, single_role: bool = False) -> list[Step]:
+    """The steps that this database lacks, in order."""
+    applied = _applied(connection)
+    single_role = single_role or ("roles.sql" not in applied and bool(applied))
+    steps: list[Step] = []
+    files = ["keys.sql", "guards.sql", *_folder("migrations"), *_folder("routines")]
+    if not single_role:
+        files = ["roles.sql", *files]
+    changed = [name for name in files if applied.get(name) != _digest(name)]
+    edited = [name for name in changed if name.startswith("migrations/") and name in applied]
+    if edited:
+        raise MigrationFailed(f"{edited[0]} was applied to this database in another form: it must never be edited")  # noqa: TRY003
+    if not applied:
+        owner = "" if single_role else " AUTHORIZATION permalog_owner"
+        steps.append(Step("extension and schema", f"CREATE EXTENSION IF NOT EXISTS pg_trgm;\nCREATE SCHEMA permalog{owner};"))
+    steps += [Step(name, text(name), _digest(name)) for name in changed]
+    if not applied or _partitions_missing(connection):
+        steps.append(Step("partitions", f"SELECT permalog.make_partitions(ahead => {MONTHS_AHEAD});"))
+    if not applied or _actions_missing(connection, catalogue):
+        steps.append(Step("catalogue", _admit(catalogue)))
+    if not single_role and (steps or applied.get("access.sql") != _digest("access.sql")):
+        steps.append(Step("access.sql", text("access.sql"), _digest("access.sql")))
+    return _framed(steps, single_role=single_role)
+
+
+def _framed(steps: list[Step], *, single_role: bool) -> list[Step]:
+    """Around the steps: quiet notices, no waiting behind others' locks, the owner's role, and the record of what was applied."""
+    if not steps:
+        return []
+    first = ("roles.sql", "extension and schema")
+    before = sorted((step for step in steps if step.name in first), key=lambda step: first.index(step.name))
+    after = [step for step in steps if step not in before]
+    settings = "SET LOCAL client_min_messages = warning;\nSET LOCAL check_function_bodies = off;\nSET LOCAL lock_timeout = '10s';"
+    become = "" if single_role else "\nSET LOCAL ROLE permalog_owner;"
+    rows = [sql.SQL("({}, {})").format(step.name, sql.Literal(step.digest)) for step in steps if step.digest is not None]
+    framed = [Step("settings", settings), *before, Step("owner", become), *after]
+    if rows:
+        record = sql.SQL(
+            "INSERT INTO permalog.migration (name, digest) VALUES {} ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, applied_at = clock_timestamp()"
+        ).format(sql.SQL(", ").join(rows))
+        framed.append(Step("record", record.as_string(None)))
+    return [step for step in framed if step.text]
+
+
+def _admit(catalogue: Catalogue) -> str:
+    rows = [
+        sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, (a.name, a.resource_type, a.label, a.retired)))) for a in catalogue
+    ]
+    upsert = sql.SQL(
+        "INSERT INTO permalog.catalogue (action, resource_type, label, retired) VALUES {} ON CONFLICT (action) DO UPDATE SET"
+        " resource_type = excluded.resource_type, label = excluded.label, retired = excluded.retired;\nSELECT permalog.admit_actions();"
+    )
+    return upsert.format(sql.SQL(", ").join(rows)).as_string(None) if rows else "SELECT permalog.admit_actions();"
+
+
+def _applied(connection: Connection) -> dict[str, bytes]:
+    row = connection.execute("SELECT to_regclass('permalog.migration') IS NOT NULL").fetchone()
+    if row is None or not row[0]:
+        return {}
+    return dict(connection.execute("SELECT name, digest FROM permalog.migration").fetchall())
+
+
+def _partitions_missing(connection: Connection) -> bool:
+    row = connection.execute(
+        "SELECT to_regclass('permalog.event_' || to_char((now() AT TIME ZONE 'UTC') + make_interval(months => %s), 'YYYYMM')) IS NULL",
+        (MONTHS_AHEAD,),
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def _actions_missing(connection: Connection, catalogue: Catalogue) -> bool:
+    known = {row[0]: row[1:] for row in connection.execute("SELECT action, resource_type, label, retired FROM permalog.catalogue")}
+    return any(known.get(a.name) != (a.resource_type, a.label, a.retired) for a in catalogue)
+
+
+def _folder(name: str) -> list[str]:
+    return sorted(f"{name}/{entry.name}" for entry in HERE.joinpath(name).iterdir() if entry.name.endswith(".sql"))
+
+
+def _digest(name: str) -> bytes:
+    return hashlib.sha256(text(name).encode()).digest()
+
+
+def _connect(url: str) -> Connection:
+    try:
+        return psycopg.connect(url, autocommit=True, connect_timeout=10)
+    except psycopg.OperationalError as error:
+        raise DatabaseProblem(f"cannot connect to the database: {str(error).strip().splitlines()[0]}") from error  # noqa: TRY003

@@ -1,0 +1,82 @@
+-- Grants and row-level security: the least that each role needs. Applied whole, at each migration.
+
+REVOKE ALL ON SCHEMA permalog FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA permalog FROM PUBLIC, permalog_writer, permalog_importer, permalog_reader, permalog_sealer, permalog_privacy;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA permalog FROM PUBLIC, permalog_writer, permalog_importer, permalog_reader, permalog_sealer, permalog_privacy;
+GRANT USAGE ON SCHEMA permalog TO permalog_writer, permalog_importer, permalog_reader, permalog_sealer, permalog_privacy;
+
+-- Shared by all: names of actions, and how ids are made.
+GRANT SELECT ON permalog.catalogue, permalog.migration TO permalog_writer, permalog_reader, permalog_sealer, permalog_privacy;
+GRANT EXECUTE ON FUNCTION permalog.log_id_of, permalog.id_prefix, permalog.id_floor, permalog.id_time, permalog.new_id
+    TO permalog_writer, permalog_reader, permalog_sealer, permalog_privacy;
+
+-- Writers: INSERT on the parent, by column, without recorded_at and recorded_by. What they may read tells whether an
+-- event is there, and nothing of what it says.
+GRANT INSERT (log_id, id, occurred_at, action, outcome, actor_type, actor_id, identity, resource_type, resource_id,
+              correlation_id, source, schema_version, before_state, after_state, metadata) ON permalog.event TO permalog_writer;
+GRANT SELECT (log_id, id, identity) ON permalog.event TO permalog_writer;
+GRANT INSERT (log_id, commitment, kind, actor_id, email, name, ip_address, user_agent, value, salt) ON permalog.identity TO permalog_writer;
+GRANT INSERT (log_id, organization_id, user_id), SELECT (log_id) ON permalog.log TO permalog_writer;
+GRANT INSERT (log_id, key, event_id, digest), SELECT (log_id, key, event_id, digest) ON permalog.event_key TO permalog_writer;
+GRANT EXECUTE ON FUNCTION permalog.append, permalog.take_envelope, permalog.take_owner, permalog.take_actor, permalog.take_personal,
+    permalog.event_time, permalog.may_import, permalog.text_member, permalog.check_members, permalog.payload_fault,
+    permalog.is_exact_number, permalog.content_digest, permalog.stored_digest, permalog.commitment, permalog.known_identity,
+    permalog.new_identity TO permalog_writer;
+
+-- Readers: the events and identities of one log, without the salts.
+GRANT SELECT ON permalog.event, permalog.log TO permalog_reader;
+GRANT SELECT (log_id, commitment, kind, actor_id, email, name, ip_address, user_agent, value, erased_at) ON permalog.identity TO permalog_reader;
+GRANT EXECUTE ON FUNCTION permalog.mentions TO permalog_reader;
+
+-- The sealer reads everything as it is stored, and takes events off the list.
+GRANT SELECT ON permalog.event, permalog.identity, permalog.log TO permalog_sealer;
+GRANT SELECT, DELETE ON permalog.unsealed TO permalog_sealer;
+
+ALTER TABLE permalog.event ENABLE ROW LEVEL SECURITY;
+ALTER TABLE permalog.identity ENABLE ROW LEVEL SECURITY;
+ALTER TABLE permalog.log ENABLE ROW LEVEL SECURITY;
+ALTER TABLE permalog.event_key ENABLE ROW LEVEL SECURITY;
+
+-- One log a transaction, named by the setting permalog.log_id. nullif: after a transaction that set it with SET LOCAL,
+-- the setting is an empty string for the rest of the session, and must let nothing be seen.
+DROP POLICY IF EXISTS one_log ON permalog.event;
+DROP POLICY IF EXISTS one_log ON permalog.identity;
+DROP POLICY IF EXISTS one_log ON permalog.log;
+CREATE POLICY one_log ON permalog.event FOR SELECT TO permalog_reader
+    USING (log_id = nullif(current_setting('permalog.log_id', true), '')::uuid);
+CREATE POLICY one_log ON permalog.identity FOR SELECT TO permalog_reader
+    USING (log_id = nullif(current_setting('permalog.log_id', true), '')::uuid);
+CREATE POLICY one_log ON permalog.log FOR SELECT TO permalog_reader
+    USING (log_id = nullif(current_setting('permalog.log_id', true), '')::uuid);
+
+DROP POLICY IF EXISTS seal_all ON permalog.event;
+DROP POLICY IF EXISTS seal_all ON permalog.identity;
+DROP POLICY IF EXISTS seal_all ON permalog.log;
+CREATE POLICY seal_all ON permalog.event FOR SELECT TO permalog_sealer USING (true);
+CREATE POLICY seal_all ON permalog.identity FOR SELECT TO permalog_sealer USING (true);
+CREATE POLICY seal_all ON permalog.log FOR SELECT TO permalog_sealer USING (true);
+
+-- Late events need the right to import; nobody writes from the future. A member's INSERT passes by either policy.
+DROP POLICY IF EXISTS write_recent ON permalog.event;
+DROP POLICY IF EXISTS write_old ON permalog.event;
+CREATE POLICY write_recent ON permalog.event FOR INSERT TO permalog_writer
+    WITH CHECK (occurred_at BETWEEN statement_timestamp() - interval '7 days' AND clock_timestamp() + interval '5 minutes');
+CREATE POLICY write_old ON permalog.event FOR INSERT TO permalog_importer
+    WITH CHECK (occurred_at <= clock_timestamp() + interval '5 minutes');
+
+-- The drain reads back which rows it has inserted. By name, not by membership: a login that is granted both reading and
+-- writing must not see through all logs by the sum of their policies.
+DROP POLICY IF EXISTS see_written ON permalog.event;
+CREATE POLICY see_written ON permalog.event FOR SELECT TO permalog_writer
+    USING (current_user IN ('permalog_writer', 'permalog_importer'));
+
+DROP POLICY IF EXISTS write_any ON permalog.identity;
+DROP POLICY IF EXISTS open_any ON permalog.log;
+DROP POLICY IF EXISTS see_open ON permalog.log;
+DROP POLICY IF EXISTS write_any ON permalog.event_key;
+DROP POLICY IF EXISTS see_any ON permalog.event_key;
+CREATE POLICY write_any ON permalog.identity FOR INSERT TO permalog_writer WITH CHECK (true);
+CREATE POLICY open_any ON permalog.log FOR INSERT TO permalog_writer WITH CHECK (true);
+CREATE POLICY see_open ON permalog.log FOR SELECT TO permalog_writer USING (true);
+CREATE POLICY write_any ON permalog.event_key FOR INSERT TO permalog_writer WITH CHECK (true);
+CREATE POLICY see_any ON permalog.event_key FOR SELECT TO permalog_writer USING (true);

@@ -1,0 +1,105 @@
+-- The trigger functions that keep the log append-only and complete, and the partitions that carry them.
+
+-- Rows are written once. Only permalog_eraser, which nobody logs in as, is exempt: its functions erase
+-- and retire by a recorded act.
+CREATE OR REPLACE FUNCTION permalog.refuse_change() RETURNS trigger
+    LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_user = 'permalog_eraser' THEN
+        IF TG_LEVEL = 'STATEMENT' THEN RETURN NULL; END IF;
+        RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+    END IF;
+    RAISE EXCEPTION '%.% is append-only: % is refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP
+        USING ERRCODE = 'insufficient_privilege',
+              HINT = 'Record a further event instead; erasure and retention have functions of their own.';
+END
+$$;
+
+-- A row trigger, since a statement trigger on the parent is bypassed by an insert into a partition. SECURITY DEFINER,
+-- since writers have no right on unsealed. No SET search_path, which costs as much as the insert itself: the body
+-- names its one table in full and calls nothing.
+CREATE OR REPLACE FUNCTION permalog.note_unsealed() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    INSERT INTO permalog.unsealed VALUES (NEW.log_id, NEW.id);
+    RETURN NULL;
+END
+$$;
+
+-- An identity of an erased person arrives blank, whoever writes it and however late.
+CREATE OR REPLACE FUNCTION permalog.blank_erased() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM permalog.erased_actor AS e WHERE e.actor_id = NEW.actor_id) THEN
+        NEW.actor_id := NULL; NEW.email := NULL; NEW.name := NULL; NEW.ip_address := NULL;
+        NEW.user_agent := NULL; NEW.value := NULL; NEW.salt := NULL;
+        NEW.erased_at := clock_timestamp();
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+-- Puts on one partition what it does not inherit: the trigger that refuses TRUNCATE.
+CREATE OR REPLACE FUNCTION permalog.guard_partition(partition regclass) RETURNS void
+    LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION permalog.refuse_change()', partition);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER refuse_truncate', partition);
+END
+$$;
+
+-- Makes the partitions that are missing: once, a catch-all up to `first_month`, then every month until `ahead` months
+-- after the present one. No DEFAULT partition: one that holds rows would block the next. Returns how many were made.
+CREATE OR REPLACE FUNCTION permalog.make_partitions(first_month date DEFAULT NULL, ahead integer DEFAULT 12) RETURNS integer
+    LANGUAGE plpgsql SET timezone = 'UTC' AS $$
+DECLARE
+    this_month constant date := date_trunc('month', clock_timestamp())::date;
+    month date;
+    name text;
+    made integer := 0;
+BEGIN
+    IF to_regclass('permalog.event_before') IS NULL THEN
+        first_month := date_trunc('month', coalesce(first_month, this_month))::date;
+        EXECUTE format('CREATE TABLE permalog.event_before PARTITION OF permalog.event FOR VALUES FROM (MINVALUE) TO (%L)',
+                       permalog.id_floor(first_month::timestamptz));
+        PERFORM permalog.guard_partition('permalog.event_before');
+        made := 1;
+    ELSE
+        -- Where the months begin was settled when the catch-all was made.
+        SELECT min(to_date(right(c.relname, 6), 'YYYYMM')) INTO first_month
+        FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'permalog.event'::regclass AND c.relname ~ '^event_[0-9]{6}$';
+        first_month := coalesce(first_month, this_month);
+    END IF;
+    FOR month IN SELECT generate_series(first_month, this_month + make_interval(months => ahead), '1 month')::date LOOP
+        name := 'event_' || to_char(month, 'YYYYMM');
+        CONTINUE WHEN to_regclass('permalog.' || name) IS NOT NULL;
+        EXECUTE format('CREATE TABLE permalog.%I PARTITION OF permalog.event FOR VALUES FROM (%L) TO (%L)', name,
+                       permalog.id_floor(month::timestamptz),
+                       permalog.id_floor((month + interval '1 month')::timestamptz));
+        PERFORM permalog.guard_partition(('permalog.' || quote_ident(name))::regclass);
+        made := made + 1;
+    END LOOP;
+    RETURN made;
+END
+$$;
+
+-- Lets the catalogue's actions, and no others, into the event table. The new CHECK is NOT VALID, so that rows
+-- are not scanned; the old one goes in the same transaction. Does nothing where the list is the same already.
+CREATE OR REPLACE FUNCTION permalog.admit_actions() RETURNS boolean
+    LANGUAGE plpgsql AS $$
+DECLARE
+    wanted constant text := (SELECT format('CHECK ((action = ANY (%L::text[]))) NOT VALID', array_agg(action ORDER BY action COLLATE "C"))
+                             FROM permalog.catalogue);
+    present constant text := (SELECT obj_description(oid, 'pg_constraint') FROM pg_constraint
+                              WHERE conrelid = 'permalog.event'::regclass AND conname = 'event_action');
+BEGIN
+    IF present IS NOT DISTINCT FROM wanted THEN
+        RETURN false;
+    END IF;
+    ALTER TABLE permalog.event DROP CONSTRAINT event_action;
+    EXECUTE 'ALTER TABLE permalog.event ADD CONSTRAINT event_action ' || wanted;
+    EXECUTE format('COMMENT ON CONSTRAINT event_action ON permalog.event IS %L', wanted);
+    RETURN true;
+END
+$$;

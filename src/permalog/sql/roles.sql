@@ -1,0 +1,28 @@
+-- The roles, of the whole server. Nobody logs in as one of them; an application's login is granted what it needs:
+--     GRANT permalog_writer, permalog_reader TO my_application;
+
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY '{permalog_owner,permalog_eraser,permalog_migrator,permalog_writer,permalog_importer,permalog_reader,permalog_sealer,permalog_privacy}'::text[] LOOP
+        BEGIN
+            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', name);
+            END IF;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;   -- another database of this server was migrated at the same moment: the role is there, as wanted
+        END;
+    END LOOP;
+    -- Whoever may migrate becomes the owner to do so; whoever may import may also write.
+    IF NOT pg_has_role('permalog_migrator', 'permalog_owner', 'MEMBER') THEN
+        GRANT permalog_owner TO permalog_migrator;
+    END IF;
+    IF NOT pg_has_role('permalog_importer', 'permalog_writer', 'MEMBER') THEN
+        GRANT permalog_writer TO permalog_importer;
+    END IF;
+    IF NOT pg_has_role(current_user, 'permalog_owner', 'MEMBER') THEN
+        EXECUTE format('GRANT permalog_owner TO %I', current_user);
+    END IF;
+END
+$$;

@@ -1,0 +1,164 @@
+-- The tables of Permalog as they are now: the truth that the migrations are proved equal to.
+-- log_id stands in every primary key, foreign key and index, so that the schema can be distributed;
+-- the exceptions are the two small shared tables and the index that finds one person in all logs.
+
+-- What has been applied here. `digest` is the SHA-256 of the file, so that an edited one is noticed.
+CREATE TABLE permalog.migration (
+    name       text        PRIMARY KEY,
+    digest     bytea       NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- The closed vocabulary of actions. A name is never removed: retired ones stay readable.
+CREATE TABLE permalog.catalogue (
+    action        text    PRIMARY KEY CHECK (action ~ '^[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*)+$' AND length(action) <= 100),
+    resource_type text    NOT NULL CHECK (length(resource_type) BETWEEN 1 AND 100),
+    label         text    NOT NULL CHECK (length(label) BETWEEN 1 AND 100),
+    retired       boolean NOT NULL DEFAULT false
+);
+
+-- One log per owner: an organisation or a user, never both.
+CREATE TABLE permalog.log (
+    log_id          uuid        PRIMARY KEY,
+    organization_id uuid,
+    user_id         text        CHECK (length(user_id) BETWEEN 1 AND 255),
+    opened_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    erased_at       timestamptz,
+    retention       interval,   -- null: kept for ever
+    hold            boolean     NOT NULL DEFAULT false,
+    CONSTRAINT log_one_owner CHECK (num_nonnulls(organization_id, user_id) = 1),
+    CONSTRAINT log_id_is_the_owners CHECK (log_id = permalog.log_id_of(organization_id, user_id))
+);
+
+-- One immutable record. Allowed values are text with CHECK, not enums: under row-level security an enum's `=` is
+-- not leakproof and switches the index off, and a new enum value cannot be used in the transaction that adds it.
+CREATE TABLE permalog.event (
+    log_id         uuid        NOT NULL,
+    id             uuid        NOT NULL,            -- UUIDv7 of occurred_at: identity, order, cursor, partition
+    occurred_at    timestamptz NOT NULL,
+    recorded_at    timestamptz NOT NULL DEFAULT clock_timestamp(),   -- the database's clock; no writer may set it
+    recorded_by    text        NOT NULL DEFAULT session_user,
+    action         text        NOT NULL,
+    outcome        text        NOT NULL DEFAULT 'success',
+    actor_type     text        NOT NULL,
+    actor_id       text,                            -- null for staff: theirs is in the identity
+    identity       bytea,                           -- commitment; null for system
+    resource_type  text        NOT NULL,
+    resource_id    text        NOT NULL,
+    correlation_id text,                            -- one operation, several events
+    source         text,
+    schema_version smallint    NOT NULL DEFAULT 1,
+    before_state   jsonb,
+    after_state    jsonb,
+    metadata       jsonb       NOT NULL DEFAULT '{}',
+    PRIMARY KEY (log_id, id),
+    -- migrate replaces this one whenever the catalogue grows, as NOT VALID: neither scan nor rewrite.
+    CONSTRAINT event_action CHECK (action = ANY ('{}'::text[])),
+    CONSTRAINT event_outcome CHECK (outcome IN ('success', 'failure', 'denied')),
+    CONSTRAINT event_actor CHECK (CASE actor_type
+        WHEN 'user'    THEN actor_id IS NOT NULL AND identity IS NOT NULL
+        WHEN 'api_key' THEN actor_id IS NOT NULL AND identity IS NOT NULL
+        WHEN 'staff'   THEN actor_id IS NULL AND identity IS NOT NULL
+        WHEN 'system'  THEN identity IS NULL
+        ELSE false END),
+    CONSTRAINT event_source CHECK (source IN ('web', 'api', 'worker', 'cron', 'callback', 'webhook', 'cli', 'import')),
+    -- The id's time bits are the time, and its variant is RFC 9562's; else date ranges would lie.
+    CONSTRAINT event_id CHECK (substr(uuid_send(id), 1, 8) = permalog.id_prefix(occurred_at)
+                               AND get_byte(uuid_send(id), 8) BETWEEN 128 AND 191),
+    CONSTRAINT event_time CHECK (occurred_at >= timestamptz '1970-01-01 00:00:00+00'),
+    CONSTRAINT event_sizes CHECK (octet_length(identity) = 32
+                                  AND length(actor_id) BETWEEN 1 AND 255
+                                  AND length(resource_type) BETWEEN 1 AND 100
+                                  AND length(resource_id) BETWEEN 1 AND 512
+                                  AND length(correlation_id) BETWEEN 1 AND 255),
+    CONSTRAINT event_payloads CHECK (jsonb_typeof(before_state) = 'object' AND jsonb_typeof(after_state) = 'object'
+                                     AND jsonb_typeof(metadata) = 'object')
+) PARTITION BY RANGE (id);
+
+CREATE INDEX event_by_action ON permalog.event (log_id, action, id);
+CREATE INDEX event_by_actor ON permalog.event (log_id, actor_id, id);
+CREATE INDEX event_by_resource ON permalog.event (log_id, resource_id, id);
+CREATE INDEX event_by_operation ON permalog.event (log_id, correlation_id, id);
+-- Failures and denials are few and looked for often.
+CREATE INDEX event_not_success ON permalog.event (log_id, outcome, id) WHERE outcome <> 'success';
+
+-- Personal data as it was at that moment. commitment = SHA-256(0x02 || salt || JCS(identity)).
+-- Erasing clears everything but the commitment; no uniqueness over content, which would make writers wait.
+CREATE TABLE permalog.identity (
+    log_id     uuid   NOT NULL,
+    commitment bytea  NOT NULL CHECK (octet_length(commitment) = 32),
+    kind       text   NOT NULL CHECK (length(kind) BETWEEN 1 AND 100),   -- 'actor', 'staff', or that of a Personal value
+    actor_id   text   CHECK (length(actor_id) BETWEEN 1 AND 255),
+    email      text   CHECK (length(email) BETWEEN 1 AND 320),
+    name       text   CHECK (length(name) BETWEEN 1 AND 255),
+    ip_address text   CHECK (length(ip_address) BETWEEN 1 AND 45),
+    user_agent text   CHECK (length(user_agent) BETWEEN 1 AND 2048),
+    value      text   CHECK (length(value) BETWEEN 1 AND 2048),          -- that of a Personal value
+    salt       bytea  CHECK (octet_length(salt) = 16),
+    erased_at  timestamptz,
+    PRIMARY KEY (log_id, commitment),
+    CONSTRAINT identity_erased_is_blank CHECK (
+        CASE WHEN erased_at IS NULL THEN salt IS NOT NULL
+             ELSE num_nonnulls(actor_id, email, name, ip_address, user_agent, value, salt) = 0 END)
+);
+
+CREATE INDEX identity_by_person ON permalog.identity (actor_id, log_id);
+CREATE INDEX identity_by_email ON permalog.identity (log_id, lower(email));
+
+-- People whose identities arrive blank from now on (spools, imports and restores bring late ones).
+CREATE TABLE permalog.erased_actor (
+    actor_id  text        PRIMARY KEY,
+    erased_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- Events that have no place in their log's tree yet; filled by a trigger, emptied by the sealer.
+CREATE TABLE permalog.unsealed (
+    log_id uuid NOT NULL,
+    id     uuid NOT NULL,
+    PRIMARY KEY (log_id, id)
+);
+
+-- Idempotency keys. `digest` is that of the content, without personal data: see permalog.content_digest.
+CREATE TABLE permalog.event_key (
+    log_id   uuid  NOT NULL,
+    key      text  NOT NULL CHECK (length(key) BETWEEN 1 AND 255),
+    event_id uuid  NOT NULL,
+    digest   bytea NOT NULL CHECK (octet_length(digest) = 32),
+    PRIMARY KEY (log_id, key)
+);
+
+-- ENABLE ALWAYS: they hold under session_replication_role = replica, too.
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON permalog.event FOR EACH ROW EXECUTE FUNCTION permalog.refuse_change();
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON permalog.event FOR EACH STATEMENT EXECUTE FUNCTION permalog.refuse_change();
+CREATE TRIGGER note_unsealed AFTER INSERT ON permalog.event FOR EACH ROW EXECUTE FUNCTION permalog.note_unsealed();
+ALTER TABLE permalog.event ENABLE ALWAYS TRIGGER refuse_change;
+ALTER TABLE permalog.event ENABLE ALWAYS TRIGGER refuse_truncate;
+ALTER TABLE permalog.event ENABLE ALWAYS TRIGGER note_unsealed;
+
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON permalog.identity FOR EACH ROW EXECUTE FUNCTION permalog.refuse_change();
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON permalog.identity FOR EACH STATEMENT EXECUTE FUNCTION permalog.refuse_change();
+CREATE TRIGGER blank_erased BEFORE INSERT ON permalog.identity FOR EACH ROW EXECUTE FUNCTION permalog.blank_erased();
+ALTER TABLE permalog.identity ENABLE ALWAYS TRIGGER refuse_change;
+ALTER TABLE permalog.identity ENABLE ALWAYS TRIGGER refuse_truncate;
+ALTER TABLE permalog.identity ENABLE ALWAYS TRIGGER blank_erased;
+
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON permalog.event_key FOR EACH ROW EXECUTE FUNCTION permalog.refuse_change();
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON permalog.event_key FOR EACH STATEMENT EXECUTE FUNCTION permalog.refuse_change();
+ALTER TABLE permalog.event_key ENABLE ALWAYS TRIGGER refuse_change;
+ALTER TABLE permalog.event_key ENABLE ALWAYS TRIGGER refuse_truncate;
+
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON permalog.log FOR EACH ROW EXECUTE FUNCTION permalog.refuse_change();
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON permalog.log FOR EACH STATEMENT EXECUTE FUNCTION permalog.refuse_change();
+ALTER TABLE permalog.log ENABLE ALWAYS TRIGGER refuse_change;
+ALTER TABLE permalog.log ENABLE ALWAYS TRIGGER refuse_truncate;
+
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON permalog.unsealed FOR EACH STATEMENT EXECUTE FUNCTION permalog.refuse_change();
+ALTER TABLE permalog.unsealed ENABLE ALWAYS TRIGGER refuse_truncate;
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON permalog.erased_actor FOR EACH ROW EXECUTE FUNCTION permalog.refuse_change();
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON permalog.erased_actor FOR EACH STATEMENT EXECUTE FUNCTION permalog.refuse_change();
+ALTER TABLE permalog.erased_actor ENABLE ALWAYS TRIGGER refuse_change;
+ALTER TABLE permalog.erased_actor ENABLE ALWAYS TRIGGER refuse_truncate;
+CREATE TRIGGER refuse_delete BEFORE DELETE ON permalog.catalogue FOR EACH ROW EXECUTE FUNCTION permalog.refuse_change();
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON permalog.catalogue FOR EACH STATEMENT EXECUTE FUNCTION permalog.refuse_change();
+ALTER TABLE permalog.catalogue ENABLE ALWAYS TRIGGER refuse_delete;
+ALTER TABLE permalog.catalogue ENABLE ALWAYS TRIGGER refuse_truncate;

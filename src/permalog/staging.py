@@ -1,0 +1,103 @@
+"""Batches: events as COPY lines, brought into the database by one short transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from permalog.identity import Identity, new_salt
+from permalog.payload import Personal
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    from permalog.event import Event
+
+NULL: Final = b"\\N"
+_ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+@dataclass(slots=True)
+class Batch:
+    """Events on their way, encoded as PostgreSQL's COPY text format asks for.
+
+    An identity that is in `known` is committed already and is only referred to; others travel along, once a batch.
+    """
+
+    known: dict[tuple[UUID, Identity], bytes]
+    events: list[bytes] = field(default_factory=list)
+    identities: list[bytes] = field(default_factory=list)
+    fresh: dict[tuple[UUID, Identity], bytes] = field(default_factory=dict)
+    size: int = 0
+    """Bytes of all lines."""
+
+    def add(self, event: Event, event_id: UUID, occurred_at: datetime) -> None:
+        """Appends one event, its identity and its personal values."""
+        log_id = event.owner.log_id
+        actor = event.actor
+        state = [self._payload(p, log_id, event_id) for p in (event.before_state, event.after_state, event.metadata)]
+        line = b"\t".join(
+            (
+                str(len(self.events)).encode(),
+                str(log_id).encode(),
+                str(event_id).encode(),
+                occurred_at.isoformat(timespec="microseconds").encode(),
+                event.action.encode(),
+                event.outcome.encode(),
+                actor.type.encode(),
+                NULL if actor.type == "staff" else _text(actor.id),
+                self._actor(event, log_id),
+                _text(event.resource.type),
+                _text(event.resource.id),
+                _text(event.correlation_id),
+                NULL if event.source is None else event.source.encode(),
+                *state,
+                _text(event.event_key),
+                b"t" if event.occurred_at is not None else b"f",
+            )
+        ) + b"\n"
+        self.size += len(line)
+        self.events.append(line)
+
+    def _actor(self, event: Event, log_id: UUID) -> bytes:
+        actor = event.actor
+        if actor.type == "system":
+            return NULL
+        kind = "staff" if actor.type == "staff" else "actor"
+        identity = Identity(kind, actor.id, actor.email, actor.name, actor.ip_address, actor.user_agent)
+        if kind == "staff":
+            return self._new(log_id, identity, None)  # never shared, so that two events by one person are not linked
+        key = (log_id, identity)
+        found = self.known.get(key) or self.fresh.get(key)
+        if found is None:
+            found = self.fresh[key] = self._new(log_id, identity, None)
+        return found
+
+    def _payload(self, payload: dict[str, Any] | None, log_id: UUID, event_id: UUID) -> bytes:
+        if payload is None:
+            return NULL
+
+        def committed(value: object) -> dict[str, str]:
+            if isinstance(value, Personal):
+                text = self._new(log_id, Identity(value.kind, value=value.value), event_id)
+                return {"$identity": text[3:].decode()}
+            raise TypeError
+
+        return orjson.dumps(payload, default=committed).replace(b"\\", b"\\\\")
+
+    def _new(self, log_id: UUID, identity: Identity, event_id: UUID | None) -> bytes:
+        salt = new_salt()
+        commitment = b"\\\\x" + identity.commitment(salt).hex().encode()
+        line = b"\t".join(
+            (str(log_id).encode(), commitment, *map(_text, identity), b"\\\\x" + salt.hex().encode(), NULL if event_id is None else str(event_id).encode())
+        ) + b"\n"
+        self.size += len(line)
+        self.identities.append(line)
+        return commitment
+
+
+def _text(value: str | None) -> bytes:
+    return NULL if value is None else value.translate(_ESCAPES).encode() if not value.isalnum() else value.encode()
