@@ -8,7 +8,12 @@ from pytest_socket import SocketConnectBlockedError
 
 def test_another_machine_cannot_be_reached() -> None:
     # An address set aside for documentation, behind which there is nobody.
-    with socket.socket() as outside, pytest.raises(SocketConnectBlockedError):
+    # The plug-in warns before it raises.
+    with (
+        socket.socket() as outside,
+        pytest.warns(UserWarning, match=r"192\.0\.2\.1"),
+        pytest.raises(SocketConnectBlockedError),
+    ):
         outside.connect(("192.0.2.1", 9))
 
 
