@@ -54,11 +54,15 @@ class Action:
         Raises:
             ValueError: the name is no dotted lower-case name, or a text is empty or longer than 100 characters.
         """
-        if not _NAME.fullmatch(self.name) or any(not 1 <= len(t) <= 100 for t in (self.name, self.resource_type, self.label)):  # noqa: PLR2004  the database's limit
+        if not _NAME.fullmatch(self.name) or any(
+            not 1 <= len(t) <= 100 for t in (self.name, self.resource_type, self.label)
+        ):
             message = f"{self.name!r}: an action has a dotted lower-case name, a resource type and a label of up to 100 characters"
             raise ValueError(message)
 
-    def check(self, before: dict[str, Any] | None, after: dict[str, Any] | None, metadata: dict[str, Any]) -> None:
+    def check(
+        self, before: dict[str, Any] | None, after: dict[str, Any] | None, metadata: dict[str, Any]
+    ) -> None:
         """Holds an event's payloads to the declared model.
 
         Raises:

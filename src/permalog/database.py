@@ -48,7 +48,7 @@ class Database:
                 " (SELECT pg_has_role(oid, 'MEMBER') FROM pg_roles WHERE rolname = 'permalog_reader'), current_database()"
             ).fetchone()
         if row is None or not row[0]:
-            raise NotMigrated("this database has no Permalog schema: run `permalog migrate`")  # noqa: TRY003  said once
+            raise NotMigrated("this database has no Permalog schema: run `permalog migrate`")
         self.has_roles: Final[bool] = bool(row[1])
         self._pool: Final = ConnectionPool(
             url, min_size=1, max_size=pool_size, timeout=timeout, open=False, configure=_configure,
@@ -65,7 +65,7 @@ class Database:
         try:
             connection = psycopg.connect(self.url, autocommit=True, connect_timeout=int(self.timeout))
         except psycopg.OperationalError as error:
-            raise DatabaseProblem(f"cannot connect to the database: {_first_line(error)}") from error  # noqa: TRY003
+            raise DatabaseProblem(f"cannot connect to the database: {_first_line(error)}") from error
         _configure(connection)
         return connection
 
@@ -105,11 +105,12 @@ def _configure(connection: Connection) -> None:
 
 
 def _loads(text: str | bytes) -> Any:  # noqa: ANN401
-    """jsonb as Python values. Another writer may have stored a number that orjson refuses (1e400)."""
+    """Jsonb as Python values. Another writer may have stored a number that orjson refuses (1e400)."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         import json  # noqa: PLC0415  rarely needed
+
         return json.loads(text, parse_float=str, parse_int=str)
 
 

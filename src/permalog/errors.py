@@ -62,7 +62,9 @@ class UnknownAction(InvalidEvent):
     """The action is not one that the database knows."""
 
     def __init__(self, action: str) -> None:
-        super().__init__("action", f"{action!r} is not in the catalogue; declare it and run `permalog migrate`")
+        super().__init__(
+            "action", f"{action!r} is not in the catalogue; declare it and run `permalog migrate`"
+        )
 
 
 class NotAllowed(InvalidEvent):

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 from uuid import UUID
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 from permalog import payload as payloads
@@ -116,17 +124,35 @@ class Actor:
             raise InvalidEvent("actor.id", "is required")
 
     @classmethod
-    def user(cls, id: str, *, email: str | None = None, name: str | None = None, ip_address: str | None = None, user_agent: str | None = None) -> Self:  # noqa: A002  the field's name
+    def user(
+        cls,
+        id: str,
+        *,
+        email: str | None = None,
+        name: str | None = None,
+        ip_address: str | None = None,
+        user_agent: str | None = None,
+    ) -> Self:
         """Somebody who uses the product."""
         return cls._made("user", id, email, name, ip_address, user_agent)
 
     @classmethod
-    def staff(cls, id: str, *, email: str | None = None, name: str | None = None, ip_address: str | None = None, user_agent: str | None = None) -> Self:  # noqa: A002
+    def staff(
+        cls,
+        id: str,
+        *,
+        email: str | None = None,
+        name: str | None = None,
+        ip_address: str | None = None,
+        user_agent: str | None = None,
+    ) -> Self:
         """One of the product's own people, whom customers see as “Support”."""
         return cls._made("staff", id, email, name, ip_address, user_agent)
 
     @classmethod
-    def api_key(cls, id: str, *, name: str | None = None, ip_address: str | None = None, user_agent: str | None = None) -> Self:  # noqa: A002
+    def api_key(
+        cls, id: str, *, name: str | None = None, ip_address: str | None = None, user_agent: str | None = None
+    ) -> Self:
         """A program that acts with a key of its own."""
         return cls._made("api_key", id, None, name, ip_address, user_agent)
 
@@ -207,7 +233,9 @@ class Event(BaseModel):
     def _read_time(cls, value: object) -> datetime | None:
         if isinstance(value, str):
             if not _RFC3339.fullmatch(value):
-                raise InvalidEvent("occurred_at", "must be an RFC 3339 time with an offset and at most six decimals")
+                raise InvalidEvent(
+                    "occurred_at", "must be an RFC 3339 time with an offset and at most six decimals"
+                )
             try:
                 value = datetime.fromisoformat(value)
             except ValueError:
@@ -251,7 +279,11 @@ class Event(BaseModel):
         Raises:
             InvalidEvent: names the member.
         """
-        data: Any = text if isinstance(text, dict) else payloads.parsed(text.encode() if isinstance(text, str) else text)
+        data: Any = (
+            text
+            if isinstance(text, dict)
+            else payloads.parsed(text.encode() if isinstance(text, str) else text)
+        )
         if not isinstance(data, dict):
             raise InvalidEvent("event", "must be an object")
         known: dict[str, Any] = {k: v for k, v in data.items() if k not in _EXPORT_ONLY and v is not None}  # pyright: ignore[reportUnknownVariableType]
@@ -272,8 +304,9 @@ _EXPORT_ONLY: Final = frozenset({"recorded_at", "recorded_by", "leaf_index"})
 
 def _plain(value: object) -> Any:  # noqa: ANN401
     if isinstance(value, Event):
-        return {name: member for name in Event.model_fields if (member := getattr(value, name)) not in (None, {})}
+        return {
+            name: member for name in Event.model_fields if (member := getattr(value, name)) not in (None, {})
+        }
     if isinstance(value, payloads.Personal):
         return {"$personal": {"kind": value.kind, "value": value.value}}
     raise TypeError
-

@@ -95,15 +95,15 @@ def check_suitable(connection: Connection) -> None:
     """
     version = connection.info.server_version // 10_000
     if version < OLDEST:
-        raise UnsuitableDatabase(f"this server is PostgreSQL {version}; Permalog needs {OLDEST} to {NEWEST}")  # noqa: TRY003
+        raise UnsuitableDatabase(f"this server is PostgreSQL {version}; Permalog needs {OLDEST} to {NEWEST}")
     row = connection.execute(
         "SELECT pg_encoding_to_char(encoding), datctype FROM pg_database WHERE datname = current_database()"
     ).fetchone()
     encoding, ctype = row or ("", "")
     if encoding != "UTF8":
-        raise UnsuitableDatabase(f"this database's encoding is {encoding}; create one with ENCODING 'UTF8'")  # noqa: TRY003
+        raise UnsuitableDatabase(f"this database's encoding is {encoding}; create one with ENCODING 'UTF8'")
     if ctype in {"C", "POSIX"}:
-        raise UnsuitableDatabase(  # noqa: TRY003
+        raise UnsuitableDatabase(
             f"this database's character type is {ctype}: searching and lower-casing beyond ASCII would silently be wrong; "
             "create one with TEMPLATE template0 LOCALE 'C.UTF-8'"
         )
@@ -120,10 +120,17 @@ def plan(connection: Connection, catalogue: Catalogue, *, single_role: bool = Fa
     changed = [name for name in files if applied.get(name) != _digest(name)]
     edited = [name for name in changed if name.startswith("migrations/") and name in applied]
     if edited:
-        raise MigrationFailed(f"{edited[0]} was applied to this database in another form: it must never be edited")  # noqa: TRY003
+        raise MigrationFailed(
+            f"{edited[0]} was applied to this database in another form: it must never be edited"
+        )
     if not applied:
         owner = "" if single_role else " AUTHORIZATION permalog_owner"
-        steps.append(Step("extension and schema", f"CREATE EXTENSION IF NOT EXISTS pg_trgm;\nCREATE SCHEMA permalog{owner};"))
+        steps.append(
+            Step(
+                "extension and schema",
+                f"CREATE EXTENSION IF NOT EXISTS pg_trgm;\nCREATE SCHEMA permalog{owner};",
+            )
+        )
     steps += [Step(name, text(name), _digest(name)) for name in changed]
     if not applied or _partitions_missing(connection):
         steps.append(Step("partitions", f"SELECT permalog.make_partitions(ahead => {MONTHS_AHEAD});"))
@@ -143,7 +150,11 @@ def _framed(steps: list[Step], *, single_role: bool) -> list[Step]:
     after = [step for step in steps if step not in before]
     settings = "SET LOCAL client_min_messages = warning;\nSET LOCAL check_function_bodies = off;\nSET LOCAL lock_timeout = '10s';"
     become = "" if single_role else "\nSET LOCAL ROLE permalog_owner;"
-    rows = [sql.SQL("({}, {})").format(step.name, sql.Literal(step.digest)) for step in steps if step.digest is not None]
+    rows = [
+        sql.SQL("({}, {})").format(step.name, sql.Literal(step.digest))
+        for step in steps
+        if step.digest is not None
+    ]
     framed = [Step("settings", settings), *before, Step("owner", become), *after]
     if rows:
         record = sql.SQL(
@@ -155,13 +166,20 @@ def _framed(steps: list[Step], *, single_role: bool) -> list[Step]:
 
 def _admit(catalogue: Catalogue) -> str:
     rows = [
-        sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, (a.name, a.resource_type, a.label, a.retired)))) for a in catalogue
+        sql.SQL("({})").format(
+            sql.SQL(", ").join(map(sql.Literal, (a.name, a.resource_type, a.label, a.retired)))
+        )
+        for a in catalogue
     ]
     upsert = sql.SQL(
         "INSERT INTO permalog.catalogue (action, resource_type, label, retired) VALUES {} ON CONFLICT (action) DO UPDATE SET"
         " resource_type = excluded.resource_type, label = excluded.label, retired = excluded.retired;\nSELECT permalog.admit_actions();"
     )
-    return upsert.format(sql.SQL(", ").join(rows)).as_string(None) if rows else "SELECT permalog.admit_actions();"
+    return (
+        upsert.format(sql.SQL(", ").join(rows)).as_string(None)
+        if rows
+        else "SELECT permalog.admit_actions();"
+    )
 
 
 def _applied(connection: Connection) -> dict[str, bytes]:
@@ -180,12 +198,17 @@ def _partitions_missing(connection: Connection) -> bool:
 
 
 def _actions_missing(connection: Connection, catalogue: Catalogue) -> bool:
-    known = {row[0]: row[1:] for row in connection.execute("SELECT action, resource_type, label, retired FROM permalog.catalogue")}
+    known = {
+        row[0]: row[1:]
+        for row in connection.execute("SELECT action, resource_type, label, retired FROM permalog.catalogue")
+    }
     return any(known.get(a.name) != (a.resource_type, a.label, a.retired) for a in catalogue)
 
 
 def _folder(name: str) -> list[str]:
-    return sorted(f"{name}/{entry.name}" for entry in HERE.joinpath(name).iterdir() if entry.name.endswith(".sql"))
+    return sorted(
+        f"{name}/{entry.name}" for entry in HERE.joinpath(name).iterdir() if entry.name.endswith(".sql")
+    )
 
 
 def _digest(name: str) -> bytes:
@@ -196,4 +219,6 @@ def _connect(url: str) -> Connection:
     try:
         return psycopg.connect(url, autocommit=True, connect_timeout=10)
     except psycopg.OperationalError as error:
-        raise DatabaseProblem(f"cannot connect to the database: {str(error).strip().splitlines()[0]}") from error  # noqa: TRY003
+        raise DatabaseProblem(
+            f"cannot connect to the database: {str(error).strip().splitlines()[0]}"
+        ) from error

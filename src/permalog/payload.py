@@ -46,7 +46,9 @@ class Personal:
     def __post_init__(self) -> None:
         """Holds both to the limits of the identity table."""
         if not _is_text(self.kind, 100) or self.kind in {"actor", "staff"}:
-            raise InvalidEvent("$personal.kind", "must be a string of 1 to 100 characters, and neither actor nor staff")
+            raise InvalidEvent(
+                "$personal.kind", "must be a string of 1 to 100 characters, and neither actor nor staff"
+            )
         if self.value is not None and not _is_text(self.value, 2048):
             raise InvalidEvent("$personal.value", "must be a string of 1 to 2048 characters")
 
@@ -132,7 +134,9 @@ def _object(payload: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]
     copy: dict[str, Any] = {}
     for key, value in payload.items():
         if type(key) is not str or len(key) > MAX_KEY or "\0" in key:
-            raise InvalidEvent(path, f"has a key that is no string of at most {MAX_KEY} characters without NUL")
+            raise InvalidEvent(
+                path, f"has a key that is no string of at most {MAX_KEY} characters without NUL"
+            )
         if key[:1] == "$" and key in {"$identity", "$personal"}:
             return _personal(payload, path)
         if not key.isascii():
@@ -151,7 +155,9 @@ def _value(value: object, path: str, key: str | int, depth: int) -> Any:  # noqa
         return value
     if kind is int:
         if not -MAX_INTEGER <= value <= MAX_INTEGER:  # pyright: ignore[reportOperatorIssue]
-            raise InvalidEvent(_join(path, key), "is an integer beyond 2^53 - 1, which a double does not carry exactly")
+            raise InvalidEvent(
+                _join(path, key), "is an integer beyond 2^53 - 1, which a double does not carry exactly"
+            )
         return value
     if kind is float:
         if not math.isfinite(value):  # pyright: ignore[reportArgumentType]
@@ -171,7 +177,11 @@ def _other(value: object, path: str, depth: int) -> Any:  # noqa: ANN401, PLR091
         case Personal():
             return value
         case str() | bool() | int() | float():  # subclasses, such as members of a StrEnum
-            plain = str(value) if isinstance(value, str) else (int(value) if isinstance(value, int) else float(value))
+            plain = (
+                str(value)
+                if isinstance(value, str)
+                else (int(value) if isinstance(value, int) else float(value))
+            )
             return _value(plain, path, "", depth)
         case UUID():
             return str(value)
@@ -188,7 +198,10 @@ def _other(value: object, path: str, depth: int) -> Any:  # noqa: ANN401, PLR091
 def _personal(payload: Mapping[Any, Any], path: str) -> Personal:
     inside = payload.get("$personal")
     if len(payload) != 1 or not isinstance(inside, dict) or inside.keys() != {"kind", "value"}:  # pyright: ignore[reportUnknownMemberType]
-        raise InvalidEvent(path, 'a personal value is {"$personal": {"kind": …, "value": …}} and nothing else, and "$identity" is reserved')
+        raise InvalidEvent(
+            path,
+            'a personal value is {"$personal": {"kind": …, "value": …}} and nothing else, and "$identity" is reserved',
+        )
     return Personal(inside["kind"], inside["value"])  # pyright: ignore[reportUnknownArgumentType]
 
 
@@ -204,7 +217,12 @@ def wire(payload: dict[str, Any]) -> bytes:
 
 
 def _is_text(value: object, most: int) -> bool:
-    return isinstance(value, str) and 1 <= len(value) <= most and "\0" not in value and _encodable(value, "$personal")
+    return (
+        isinstance(value, str)
+        and 1 <= len(value) <= most
+        and "\0" not in value
+        and _encodable(value, "$personal")
+    )
 
 
 def _encodable(text: str, path: str) -> bool:

@@ -38,27 +38,33 @@ class Batch:
         """Appends one event, its identity and its personal values."""
         log_id = event.owner.log_id
         actor = event.actor
-        state = [self._payload(p, log_id, event_id) for p in (event.before_state, event.after_state, event.metadata)]
-        line = b"\t".join(
-            (
-                str(len(self.events)).encode(),
-                str(log_id).encode(),
-                str(event_id).encode(),
-                occurred_at.isoformat(timespec="microseconds").encode(),
-                event.action.encode(),
-                event.outcome.encode(),
-                actor.type.encode(),
-                NULL if actor.type == "staff" else _text(actor.id),
-                self._actor(event, log_id),
-                _text(event.resource.type),
-                _text(event.resource.id),
-                _text(event.correlation_id),
-                NULL if event.source is None else event.source.encode(),
-                *state,
-                _text(event.event_key),
-                b"t" if event.occurred_at is not None else b"f",
+        state = [
+            self._payload(p, log_id, event_id)
+            for p in (event.before_state, event.after_state, event.metadata)
+        ]
+        line = (
+            b"\t".join(
+                (
+                    str(len(self.events)).encode(),
+                    str(log_id).encode(),
+                    str(event_id).encode(),
+                    occurred_at.isoformat(timespec="microseconds").encode(),
+                    event.action.encode(),
+                    event.outcome.encode(),
+                    actor.type.encode(),
+                    NULL if actor.type == "staff" else _text(actor.id),
+                    self._actor(event, log_id),
+                    _text(event.resource.type),
+                    _text(event.resource.id),
+                    _text(event.correlation_id),
+                    NULL if event.source is None else event.source.encode(),
+                    *state,
+                    _text(event.event_key),
+                    b"t" if event.occurred_at is not None else b"f",
+                )
             )
-        ) + b"\n"
+            + b"\n"
+        )
         self.size += len(line)
         self.events.append(line)
 
@@ -69,7 +75,9 @@ class Batch:
         kind = "staff" if actor.type == "staff" else "actor"
         identity = Identity(kind, actor.id, actor.email, actor.name, actor.ip_address, actor.user_agent)
         if kind == "staff":
-            return self._new(log_id, identity, None)  # never shared, so that two events by one person are not linked
+            return self._new(
+                log_id, identity, None
+            )  # never shared, so that two events by one person are not linked
         key = (log_id, identity)
         found = self.known.get(key) or self.fresh.get(key)
         if found is None:
@@ -91,13 +99,28 @@ class Batch:
     def _new(self, log_id: UUID, identity: Identity, event_id: UUID | None) -> bytes:
         salt = new_salt()
         commitment = b"\\\\x" + identity.commitment(salt).hex().encode()
-        line = b"\t".join(
-            (str(log_id).encode(), commitment, *map(_text, identity), b"\\\\x" + salt.hex().encode(), NULL if event_id is None else str(event_id).encode())
-        ) + b"\n"
+        line = (
+            b"\t".join(
+                (
+                    str(log_id).encode(),
+                    commitment,
+                    *map(_text, identity),
+                    b"\\\\x" + salt.hex().encode(),
+                    NULL if event_id is None else str(event_id).encode(),
+                )
+            )
+            + b"\n"
+        )
         self.size += len(line)
         self.identities.append(line)
         return commitment
 
 
 def _text(value: str | None) -> bytes:
-    return NULL if value is None else value.translate(_ESCAPES).encode() if not value.isalnum() else value.encode()
+    return (
+        NULL
+        if value is None
+        else value.translate(_ESCAPES).encode()
+        if not value.isalnum()
+        else value.encode()
+    )

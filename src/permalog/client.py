@@ -1,0 +1,215 @@
+"""`Permalog`: the library's front door."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from permalog import statement as statements
+from permalog.catalogue import BUILT_IN, Catalogue
+from permalog.database import Database
+from permalog.errors import InvalidEvent, NotAllowed, PermalogError, UnknownAction
+from permalog.migrate import migrate
+from permalog.record import Receipt, Recorder
+from permalog.sql import query
+from permalog.store import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+    from types import TracebackType
+    from uuid import UUID
+
+    from permalog.catalogue import Action
+    from permalog.embedded import EmbeddedServer
+    from permalog.event import Event, Owner
+    from permalog.record import FailureHook, Stats
+    from permalog.statement import Statement, Style
+
+RECENT: Final = timedelta(days=7)
+"""Older events need the right to import; bounds how far back a stolen writer's password can write."""
+
+
+class Permalog:
+    """An audit log in one PostgreSQL database. Made by `connect` or `embedded`, safe to share between threads.
+
+    Args of both:
+        catalogue: the actions that this application declares; what it records of these is checked against their models. It
+            may record every other action that the database knows, too.
+        on_failure: called for every event that ``record(event)`` took, or refused, and that was not stored.
+        importing: record events of more than seven days ago; the login needs the role ``permalog_importer``.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        catalogue: Catalogue,
+        *,
+        on_failure: FailureHook | None = None,
+        importing: bool = False,
+        server: EmbeddedServer | None = None,
+    ) -> None:
+        """Use `connect` or `embedded`."""
+        self._database: Final = database
+        self._catalogue: Final = catalogue
+        self._importing: Final = importing
+        self._server: Final = server
+        self._known: set[str] = set()
+        self._opened: Final[set[UUID]] = set()
+        role = "permalog_importer" if importing else "permalog_writer"
+        self._recorder: Final = Recorder(database, role=role, on_failure=on_failure)
+        self._refresh_actions()
+
+    @classmethod
+    def connect(
+        cls,
+        url: str,
+        *,
+        catalogue: Catalogue | Iterable[Action] = (),
+        on_failure: FailureHook | None = None,
+        importing: bool = False,
+    ) -> Self:
+        """Opens a log in a database that `permalog migrate` has prepared.
+
+        Raises:
+            DatabaseProblem: it cannot be reached.
+            NotMigrated: it has no Permalog schema.
+        """
+        return cls(Database(url), _whole(catalogue), on_failure=on_failure, importing=importing)
+
+    @classmethod
+    def embedded(
+        cls,
+        path: Path | str = ".permalog",
+        *,
+        catalogue: Catalogue | Iterable[Action] = (),
+        on_failure: FailureHook | None = None,
+        importing: bool = False,
+    ) -> Self:
+        """Opens a log in a PostgreSQL of its own under ``path``, which starts and is migrated when needed.
+
+        Raises:
+            EmbeddedUnavailable: the server cannot be started, or the extra ``embedded`` is not installed.
+        """
+        from pathlib import Path  # noqa: PLC0415
+
+        from permalog.embedded import start  # noqa: PLC0415  needs an extra
+
+        server = start(Path(path))
+        try:
+            actions = _whole(catalogue)
+            migrate(server.url, actions)
+            return cls(
+                Database(server.url), actions, on_failure=on_failure, importing=importing, server=server
+            )
+        except BaseException:
+            server.stop()
+            raise
+
+    def record(self, event: Event, connection: Any = None) -> Receipt:  # noqa: ANN401  any driver's
+        """Records an event: fire-and-forget, or inside the caller's transaction.
+
+        Without a connection it returns at once and MUST NOT raise: what goes wrong is counted and handed to ``on_failure``.
+        With one (psycopg, SQLAlchemy's Connection or Session, Django's, or another DB-API driver's) the event commits with
+        the caller's transaction or not at all.
+
+        Raises:
+            InvalidEvent: only with a connection: the event breaks a rule. Nothing was written.
+            ContentConflict: only with a connection: its key or id was used before with other content.
+        """
+        if connection is not None:
+            self._check(event)
+            self._open(event.owner)
+            return Receipt(statements.execute(event, connection), event.owner.log_id)
+        try:
+            self._check(event)
+        except PermalogError as error:
+            return self._recorder.reject(event, error)
+        return self._recorder.submit(event)
+
+    def statement(self, event: Event, style: Style = "any") -> Statement:
+        """SQL and parameters that record an event, for a driver or a transaction that Permalog does not know.
+
+        Raises:
+            InvalidEvent: the event breaks a rule.
+        """
+        self._check(event)
+        return statements.statement(event, style)
+
+    def writer(self) -> Writer:
+        """A connection of its own for storing many events and learning what became of each, such as an import."""
+        return Writer(self._database, "permalog_importer" if self._importing else "permalog_writer")
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """What this application declares, and what the library itself records."""
+        return self._catalogue
+
+    @property
+    def database(self) -> Database:
+        """The database, for what builds on the library."""
+        return self._database
+
+    @property
+    def stats(self) -> Stats:
+        """What the recorder has taken, stored and lost since it was made."""
+        return self._recorder.stats
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Waits until everything recorded so far is stored or has failed; False where ``timeout`` seconds were not enough."""
+        return self._recorder.flush(timeout)
+
+    def close(self) -> None:
+        """Flushes the recorder, closes the connections, and leaves the embedded server."""
+        self._recorder.close()
+        self._database.close()
+        if self._server is not None:
+            self._server.stop()
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes."""
+        self.close()
+
+    def _check(self, event: Event) -> None:
+        action = self._catalogue.get(event.action)
+        if event.action not in self._known:
+            self._refresh_actions()
+            if event.action not in self._known:
+                raise UnknownAction(event.action)
+        if event.occurred_at is not None:
+            now = datetime.now(UTC)
+            if event.occurred_at > now + timedelta(minutes=5):
+                raise InvalidEvent("occurred_at", "is more than 5 minutes ahead")
+            if event.occurred_at < now - RECENT and not self._importing:
+                raise NotAllowed("occurred_at", "is more than 7 days ago, which needs the right to import")
+        if action is not None:
+            action.check(event.before_state, event.after_state, event.metadata)
+
+    def _refresh_actions(self) -> None:
+        with self._database.shared() as connection:
+            self._known = {name for (name,) in connection.execute("SELECT action FROM permalog.catalogue")}
+
+    def _open(self, owner: Owner) -> None:
+        """In a transaction of its own: two callers who open one log must not wait for each other's commit."""
+        if owner.log_id not in self._opened:
+            with self._database.shared() as connection:
+                connection.execute(
+                    query("store", "open_logs"),
+                    {
+                        "log_ids": [owner.log_id],
+                        "organization_ids": [owner.organization_id],
+                        "user_ids": [owner.user_id],
+                    },
+                )
+            self._opened.add(owner.log_id)
+
+
+def _whole(catalogue: Catalogue | Iterable[Action]) -> Catalogue:
+    declared = catalogue if isinstance(catalogue, Catalogue) else Catalogue(catalogue)
+    return BUILT_IN | declared

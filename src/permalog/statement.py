@@ -1,0 +1,86 @@
+"""An event inside the caller's own transaction, on whatever connection the caller has.
+
+One statement, ``SELECT … FROM permalog.append(…)``, with one parameter: the event's JSON. The database makes the id and the
+identity, so that the change and its record commit together or not at all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal, LiteralString, NamedTuple, TypeAlias
+from uuid import UUID
+
+from permalog.store import is_about_the_event, refusal, sqlstate
+
+if TYPE_CHECKING:
+    from permalog.event import Event
+
+Style: TypeAlias = Literal["any", "format", "numeric", "named"]
+
+# "any": drivers that read $1 (asyncpg, libpq) take the %s for a comment; psycopg rewrites it to a second $1 in that comment.
+_STATEMENTS: Final[dict[Style, LiteralString]] = {
+    "any": "SELECT event_id, status FROM permalog.append($1::text::json) /* %s */",
+    "format": "SELECT event_id, status FROM permalog.append(%s::text::json)",
+    "numeric": "SELECT event_id, status FROM permalog.append($1::text::json)",
+    "named": "SELECT event_id, status FROM permalog.append(CAST(CAST(:event AS text) AS json))",
+}
+
+
+class Statement(NamedTuple):
+    """SQL and its parameters. The row it returns is ``(event_id uuid, status 'created' or 'duplicate')``."""
+
+    sql: LiteralString
+    parameters: tuple[str]
+
+
+def statement(event: Event, style: Style = "any") -> Statement:
+    """The statement that records an event, for any driver.
+
+    The default text runs as it is with psycopg 3 (its default cursors, synchronous or not) and with asyncpg. ``format``
+    (``%s``) is for psycopg2 and Django, ``numeric`` (``$1``) for others, ``named`` (``:event``) for SQLAlchemy's `text`.
+    """
+    return Statement(_STATEMENTS[style], (event.to_json().decode(),))
+
+
+def execute(event: Event, connection: Any) -> UUID:  # noqa: ANN401  psycopg, SQLAlchemy, Django or DB-API: told apart below
+    """Runs the statement on a connection of psycopg, SQLAlchemy (Connection or Session), Django, or another DB-API driver.
+
+    Returns:
+        The id under which the event is stored.
+
+    Raises:
+        PermalogError: the database refused the event; as after any error, the caller's transaction is aborted.
+        Exception: the driver's own error, where the cause is not the event.
+    """
+    try:
+        if _is_sqlalchemy(connection):
+            from sqlalchemy import text  # noqa: PLC0415  only where the caller has it
+
+            sql, (event_json,) = statement(event, "named")
+            row = connection.execute(text(sql), {"event": event_json}).fetchone()
+        else:
+            with connection.cursor() as cursor:
+                cursor.execute(*statement(event, "format"))
+                row = cursor.fetchone()
+    except Exception as error:
+        cause = _database_error(error)
+        if cause is None:
+            raise
+        raise refusal(cause) from error
+    event_id = row["event_id"] if isinstance(row, dict) else row[0]  # pyright: ignore[reportUnknownVariableType]
+    return event_id if isinstance(event_id, UUID) else UUID(str(event_id))  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _is_sqlalchemy(connection: object) -> bool:
+    return any(base.__module__.startswith("sqlalchemy.") for base in type(connection).__mro__)
+
+
+def _database_error(error: BaseException) -> BaseException | None:
+    """The driver's error behind a framework's (SQLAlchemy's `orig`, Django's cause), where Permalog can say what it means."""
+    for candidate in (error, getattr(error, "orig", None), error.__cause__):
+        if candidate is not None and (state := sqlstate(candidate)) is not None:
+            return (
+                candidate
+                if is_about_the_event(candidate) or state in {"42501", "42883", "3F000", "42P01"}
+                else None
+            )
+    return None

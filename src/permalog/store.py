@@ -1,0 +1,222 @@
+"""Bringing batches of events into the database: exactly once each, and a bad one never takes others with it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self, TypeAlias
+
+import psycopg
+
+from permalog.errors import (
+    ContentConflict,
+    DatabaseProblem,
+    InvalidEvent,
+    NotAllowed,
+    NotMigrated,
+    PermalogError,
+)
+from permalog.ids import IdMaker, microseconds
+from permalog.sql import query
+from permalog.staging import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from permalog.database import Connection, Database, Writing
+    from permalog.event import Event
+    from permalog.identity import Identity
+
+_IDENTITIES_KEPT: Final = 50_000
+_CONSTRAINTS: Final = {
+    "event_action": InvalidEvent("action", "is not in the catalogue; declare it and run `permalog migrate`"),
+    "event_id": InvalidEvent("id", "its time is not occurred_at"),
+    "event_time": InvalidEvent("occurred_at", "is before 1970"),
+}
+
+ids: Final = IdMaker()
+"""The process's one maker of event ids: they increase strictly within equal times."""
+
+
+class Dated(NamedTuple):
+    """An event with the id and the time that it is stored under."""
+
+    event: Event
+    id: UUID
+    occurred_at: datetime
+
+    @classmethod
+    def of(cls, event: Event, now: datetime) -> Self:
+        """Gives the event the time it lacks, and an id unless it brought one."""
+        moment = event.occurred_at or now
+        return cls(event, event.id or ids.make(microseconds(moment)), moment)
+
+
+Status: TypeAlias = Literal["created", "duplicate", "rejected"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one event."""
+
+    status: Status
+    id: UUID
+    """Under which it is stored: for a duplicate, that of the event stored before."""
+    error: PermalogError | None = None
+    """Why it was rejected."""
+
+
+class Writer:
+    """A connection in a writer's role, and what it knows to be committed. For one thread at a time.
+
+    Raises:
+        DatabaseProblem: the database cannot be reached.
+    """
+
+    def __init__(self, database: Database, role: Writing = "permalog_writer") -> None:
+        """Connects; ``permalog_importer`` may write events of more than seven days ago."""
+        self._connection: Final[Connection] = database.writing(role)
+        self._opened: Final[set[UUID]] = set()
+        self._known: Final[OrderedDict[tuple[UUID, Identity], bytes]] = OrderedDict()
+        self._connection.execute(query("store", "create_incoming"))
+        self._connection.execute(query("store", "create_incoming_identity"))
+
+    def store(self, events: Sequence[Dated]) -> list[Outcome]:
+        """Stores the events, each one or not at all, and says of each what became of it, in order.
+
+        A batch that holds a bad event is split until the bad one stands alone.
+
+        Raises:
+            psycopg.Error: the database could not be asked, or lacks the schema or the right; storing again doubles nothing.
+        """
+        try:
+            self._open_logs(events)
+            return self._store_together(events)
+        except (
+            psycopg.DataError,
+            psycopg.IntegrityError,
+            psycopg.ProgrammingError,
+            psycopg.InternalError,
+            ContentConflict,
+        ) as error:
+            if not is_about_the_event(error):
+                raise
+            if len(events) == 1:
+                return [Outcome("rejected", events[0].id, refusal(error))]
+            half = len(events) // 2
+            return self.store(events[:half]) + self.store(events[half:])
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._connection.close()
+
+    def _open_logs(self, events: Sequence[Dated]) -> None:
+        owners = {
+            e.event.owner.log_id: e.event.owner for e in events if e.event.owner.log_id not in self._opened
+        }
+        if owners:
+            self._connection.execute(
+                query("store", "open_logs"),
+                {
+                    "log_ids": list(owners),
+                    "organization_ids": [owner.organization_id for owner in owners.values()],
+                    "user_ids": [owner.user_id for owner in owners.values()],
+                },
+            )
+            self._opened.update(owners)
+
+    def _store_together(self, events: Sequence[Dated]) -> list[Outcome]:
+        batch = Batch(self._known)
+        for event in events:
+            batch.add(*event)
+        with self._connection.transaction():
+            self._copy(query("store", "copy_incoming"), batch.events)
+            if batch.identities:
+                self._copy(query("store", "copy_incoming_identity"), batch.identities)
+            if any(e.event.event_key is not None for e in events):
+                self._connection.execute(query("store", "claim_keys"))
+            stored, count = self._connection.execute(query("store", "store_incoming")).fetchone() or (None, 0)
+            if count == len(events):
+                outcomes = [Outcome("created", event.id) for event in events]
+            else:
+                outcomes = self._judge(events, stored or [])
+        if count == len(events):
+            self._remember(batch)
+        return outcomes
+
+    def _judge(self, events: Sequence[Dated], stored: list[UUID]) -> list[Outcome]:
+        outcomes = [Outcome("created", event.id) for event in events]
+        once: set[tuple[UUID, UUID]] = set()
+        for event in events:
+            place = (event.event.owner.log_id, event.id)
+            if event.event.id is not None and place in once:
+                raise ContentConflict(
+                    "id"
+                )  # one id twice in a batch: split it, so that each is judged by itself
+            once.add(place)
+        for place, event_id, same, by_key in self._connection.execute(
+            query("store", "judge_incoming"), {"stored": stored}
+        ):
+            if same:
+                outcomes[place] = Outcome("duplicate", event_id)
+            elif by_key:
+                outcomes[place] = Outcome("rejected", event_id, ContentConflict("event_key"))
+            else:
+                raise ContentConflict(
+                    "id"
+                )  # its key, if it has one, must not stay claimed: split, and roll back alone
+        return outcomes
+
+    def _copy(self, statement: str, lines: list[bytes]) -> None:
+        with self._connection.cursor() as cursor, cursor.copy(statement) as copy:  # pyright: ignore[reportArgumentType, reportCallIssue]  a named query
+            copy.write(b"".join(lines))
+
+    def _remember(self, batch: Batch) -> None:
+        # Only committed identities may be referred to again.
+        self._known.update(batch.fresh)
+        while len(self._known) > _IDENTITIES_KEPT:
+            self._known.popitem(last=False)
+
+
+def is_about_the_event(error: BaseException) -> bool:
+    """Whether the database refused this event, and not every one (no schema, no right, read-only, down)."""
+    if isinstance(error, ContentConflict):
+        return True
+    state = sqlstate(error) or ""
+    return state[:2] in {"PL", "22", "23"} or (state == "42501" and "row-level security" in str(error))
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """The five-character code of a driver's error: psycopg's and asyncpg's `sqlstate`, psycopg2's `pgcode`."""
+    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+
+
+def refusal(error: BaseException) -> PermalogError:
+    """What a database's refusal means, without the values that PostgreSQL puts into its messages."""
+    if isinstance(error, PermalogError):
+        return error
+    state = sqlstate(error)
+    diagnosis = getattr(error, "diag", None)
+    message = str(getattr(diagnosis, "message_primary", None) or error)
+    if state == "PL409":
+        return ContentConflict(message.partition(":")[0])
+    if state in {"PL422", "PL403"}:
+        field, _, reason = message.partition(": ")
+        return (NotAllowed if state == "PL403" else InvalidEvent)(field, reason)
+    if state == "42501" and "row-level security" in message:
+        return NotAllowed(
+            "occurred_at",
+            "is more than 7 days ago, which needs the right to import, or more than 5 minutes ahead",
+        )
+    constraint = getattr(diagnosis, "constraint_name", None)
+    if constraint in _CONSTRAINTS:
+        return _CONSTRAINTS[constraint]
+    if state in {"42883", "42P01", "3F000"}:
+        return NotMigrated("this database has no Permalog schema, or an older one: run `permalog migrate`")
+    if state == "42501":
+        return DatabaseProblem("this login may not record events: GRANT permalog_writer to it")
+    return InvalidEvent(
+        "event", f"the database refuses it (SQLSTATE {state}, {constraint or type(error).__name__})"
+    )
