@@ -108,9 +108,7 @@ def installed15() -> str:
             programs = postgres15.programs()
             assert programs is not None
             started = postgres15.start(programs)
-            made.write_text(
-                json.dumps({"url": started.url, "home": str(started.home), "programs": str(programs)})
-            )
+            made.write_text(json.dumps({"url": started.url, "home": str(started.home), "programs": str(programs)}))
         url: str = json.loads(made.read_text())["url"]
         return url
 

@@ -13,6 +13,7 @@ from permalog.errors import InvalidEvent
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+_LONGEST: Final = 100  # that of the database's CHECK
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 _ADDRESS: Final = re.compile(r"[^\s@<>\"]+@[^\s@<>\"]+\.[^\s@<>\"]+")
 _SECRET: Final = re.compile(
@@ -55,14 +56,12 @@ class Action:
             ValueError: the name is no dotted lower-case name, or a text is empty or longer than 100 characters.
         """
         if not _NAME.fullmatch(self.name) or any(
-            not 1 <= len(t) <= 100 for t in (self.name, self.resource_type, self.label)
+            not 1 <= len(t) <= _LONGEST for t in (self.name, self.resource_type, self.label)
         ):
-            message = f"{self.name!r}: an action has a dotted lower-case name, a resource type and a label of up to 100 characters"
+            message = f"{self.name!r}: an action has a dotted lower-case name, a resource type and a label"
             raise ValueError(message)
 
-    def check(
-        self, before: dict[str, Any] | None, after: dict[str, Any] | None, metadata: dict[str, Any]
-    ) -> None:
+    def check(self, before: dict[str, Any] | None, after: dict[str, Any] | None, metadata: dict[str, Any]) -> None:
         """Holds an event's payloads to the declared model.
 
         Raises:

@@ -34,8 +34,8 @@ class Permalog:
     """An audit log in one PostgreSQL database. Made by `connect` or `embedded`, safe to share between threads.
 
     Args of both:
-        catalogue: the actions that this application declares; what it records of these is checked against their models. It
-            may record every other action that the database knows, too.
+        catalogue: the actions that this application declares; what it records of these is checked against their
+            models. It may record every other action that the database knows, too.
         on_failure: called for every event that ``record(event)`` took, or refused, and that was not stored.
         importing: record events of more than seven days ago; the login needs the role ``permalog_importer``.
     """
@@ -99,9 +99,7 @@ class Permalog:
         try:
             actions = _whole(catalogue)
             migrate(server.url, actions)
-            return cls(
-                Database(server.url), actions, on_failure=on_failure, importing=importing, server=server
-            )
+            return cls(Database(server.url), actions, on_failure=on_failure, importing=importing, server=server)
         except BaseException:
             server.stop()
             raise
@@ -109,9 +107,9 @@ class Permalog:
     def record(self, event: Event, connection: Any = None) -> Receipt:  # noqa: ANN401  any driver's
         """Records an event: fire-and-forget, or inside the caller's transaction.
 
-        Without a connection it returns at once and MUST NOT raise: what goes wrong is counted and handed to ``on_failure``.
-        With one (psycopg, SQLAlchemy's Connection or Session, Django's, or another DB-API driver's) the event commits with
-        the caller's transaction or not at all.
+        Without a connection it returns at once and MUST NOT raise: what goes wrong is counted and handed to
+        ``on_failure``. With one (psycopg, SQLAlchemy's Connection or Session, Django's, or another DB-API driver's) the
+        event commits with the caller's transaction or not at all.
 
         Raises:
             InvalidEvent: only with a connection: the event breaks a rule. Nothing was written.
@@ -156,7 +154,7 @@ class Permalog:
         return self._recorder.stats
 
     def flush(self, timeout: float = 10.0) -> bool:
-        """Waits until everything recorded so far is stored or has failed; False where ``timeout`` seconds were not enough."""
+        """Waits until everything recorded so far is stored or has failed; False if ``timeout`` seconds were too few."""
         return self._recorder.flush(timeout)
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from psycopg_pool import ConnectionPool
 from permalog.errors import DatabaseProblem, NotMigrated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from uuid import UUID
 
 Connection: TypeAlias = psycopg.Connection[TupleRow]
@@ -39,13 +39,13 @@ class Database:
     """
 
     def __init__(self, url: str, *, pool_size: int = 8, timeout: float = 10.0) -> None:
-        """Connects once, to find out whether everything is there; ``timeout`` in seconds bounds every wait for a connection."""
+        """Connects once, to find out what is there; ``timeout`` (seconds) bounds every wait for a connection."""
         self.url: Final = url
         self.timeout: Final = timeout
         with self.connect() as connection:
             row = connection.execute(
                 "SELECT to_regclass('permalog.migration') IS NOT NULL,"
-                " (SELECT pg_has_role(oid, 'MEMBER') FROM pg_roles WHERE rolname = 'permalog_reader'), current_database()"
+                " (SELECT pg_has_role(oid, 'MEMBER') FROM pg_roles WHERE rolname = 'permalog_reader')"
             ).fetchone()
         if row is None or not row[0]:
             raise NotMigrated("this database has no Permalog schema: run `permalog migrate`")
@@ -70,7 +70,7 @@ class Database:
         return connection
 
     @contextmanager
-    def reading(self, log_id: UUID) -> Iterator[Connection]:
+    def reading(self, log_id: UUID) -> Generator[Connection]:
         """A transaction that sees one log and one moment, and writes nothing."""
         begin = (_READ_AS if self.has_roles else _READ).format(log=sql.Literal(str(log_id)))
         with self._pool.connection() as connection:
@@ -82,7 +82,7 @@ class Database:
                     connection.execute("ROLLBACK")
 
     @contextmanager
-    def shared(self) -> Iterator[Connection]:
+    def shared(self) -> Generator[Connection]:
         """A connection of the pool for what belongs to no log, such as the catalogue."""
         with self._pool.connection() as connection:
             yield connection

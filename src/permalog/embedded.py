@@ -64,9 +64,7 @@ class EmbeddedServer:
         """The folder in which the data lie, which is not always the one asked for."""
         self.notice: str | None = notice
         """A sentence for the user where the data lie elsewhere than asked for, and why."""
-        self.url: str = (
-            f"postgresql://{SUPERUSER}@/{DATABASE}?host={quote(str(socket_dir), safe='/')}&port={PORT}"
-        )
+        self.url: str = f"postgresql://{SUPERUSER}@/{DATABASE}?host={quote(str(socket_dir), safe='/')}&port={PORT}"
         """The address of the database `permalog`, as the server's superuser."""
         atexit.register(self.stop)
 
@@ -234,9 +232,7 @@ class _Cluster:
         state = self._pid_file()
         result = self.run(self.files, "pg_ctl", "stop", "--wait", "--mode=fast", f"--timeout={STOP_SECONDS}")
         if result.returncode != 0 and self.socket_dir_when_running() is not None:
-            raise EmbeddedUnavailable(
-                f"the embedded PostgreSQL in {self.home} did not stop: {result.stdout.strip()}"
-            )
+            raise EmbeddedUnavailable(f"the embedded PostgreSQL in {self.home} did not stop: {result.stdout.strip()}")
         if state is not None and state[1] != self.files:
             with suppress(OSError):
                 state[1].rmdir()
@@ -245,9 +241,7 @@ class _Cluster:
         """The folder of the running server's socket, once it takes connections; None if none runs."""
         deadline = time.monotonic() + START_SECONDS
         while (state := self._pid_file()) is not None and time.monotonic() < deadline:
-            match self.run(
-                self.files, "pg_isready", "--quiet", f"--host={state[1]}", f"--port={PORT}"
-            ).returncode:
+            match self.run(self.files, "pg_isready", "--quiet", f"--host={state[1]}", f"--port={PORT}").returncode:
                 case 0:
                     return state[1]
                 case 1:  # it starts up or shuts down

@@ -50,11 +50,7 @@ def place(asked: Path) -> tuple[Path, pwd.struct_passwd | None, str | None]:
             asked.chmod(0o711)
         return asked, account, None
     _make_open(elsewhere)
-    why = (
-        "since they were begun there"
-        if closed is None
-        else f"since {closed} is closed to the server's account"
-    )
+    why = "since they were begun there" if closed is None else f"since {closed} is closed to the server's account"
     return elsewhere, account, f"The data lie in {elsewhere} and not in {asked}, {why}."
 
 
@@ -86,15 +82,11 @@ def _may(account: pwd.struct_passwd, path: Path, right: int) -> bool:
 
 def _owner(cluster: Path) -> pwd.struct_passwd:
     if cluster.is_symlink() or not cluster.is_dir() or cluster.stat().st_uid == 0:
-        raise EmbeddedUnavailable(
-            f"{cluster} was not made by Permalog: it must be a folder that is not root's"
-        )
+        raise EmbeddedUnavailable(f"{cluster} was not made by Permalog: it must be a folder that is not root's")
     try:
         return pwd.getpwuid(cluster.stat().st_uid)
     except KeyError as error:
-        raise EmbeddedUnavailable(
-            f"{cluster} belongs to an account that this machine does not have"
-        ) from error
+        raise EmbeddedUnavailable(f"{cluster} belongs to an account that this machine does not have") from error
 
 
 def _system_user() -> pwd.struct_passwd:

@@ -1,4 +1,4 @@
-"""Every error that Permalog raises, as one tree:
+"""Every error that Permalog raises, as one tree.
 
     PermalogError
     ├── InvalidEvent (ValueError)       what was to be recorded breaks a rule; names the field
@@ -62,9 +62,7 @@ class UnknownAction(InvalidEvent):
     """The action is not one that the database knows."""
 
     def __init__(self, action: str) -> None:
-        super().__init__(
-            "action", f"{action!r} is not in the catalogue; declare it and run `permalog migrate`"
-        )
+        super().__init__("action", f"{action!r} is not in the catalogue; declare it and run `permalog migrate`")
 
 
 class NotAllowed(InvalidEvent):

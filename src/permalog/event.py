@@ -20,13 +20,14 @@ from pydantic import (
     model_validator,
 )
 from pydantic.dataclasses import dataclass
+from typing_extensions import override
 
 from permalog import payload as payloads
 from permalog.errors import InvalidEvent
 from permalog.ids import EPOCH, id_time, is_event_id, log_id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 _NO_NUL: Final = r"^[^\x00]*$"
 Id: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=_NO_NUL)]
@@ -95,6 +96,7 @@ class Owner:
         """The id of this owner's log."""
         return log_id_of(self.organization_id, self.user_id)
 
+    @override
     def __str__(self) -> str:
         """``org:<uuid>`` or ``user:<id>``."""
         return f"user:{self.user_id}" if self.organization_id is None else f"org:{self.organization_id}"
@@ -157,7 +159,7 @@ class Actor:
         return cls._made("api_key", id, None, name, ip_address, user_agent)
 
     @classmethod
-    def system(cls, id: str | None = None) -> Self:  # noqa: A002
+    def system(cls, id: str | None = None) -> Self:
         """The product itself; ``id`` says which part, such as ``sync-scheduler``."""
         return cls._made("system", id, None, None, None, None)
 
@@ -181,7 +183,7 @@ _acting: ContextVar[Actor | None] = ContextVar("permalog_actor", default=None)
 
 
 @contextmanager
-def acting_as(actor: Actor) -> Iterator[None]:
+def acting_as(actor: Actor) -> Generator[None]:
     """Events made inside this block, in this thread or task, have this actor unless they name another."""
     token = _acting.set(actor)
     try:
@@ -233,9 +235,7 @@ class Event(BaseModel):
     def _read_time(cls, value: object) -> datetime | None:
         if isinstance(value, str):
             if not _RFC3339.fullmatch(value):
-                raise InvalidEvent(
-                    "occurred_at", "must be an RFC 3339 time with an offset and at most six decimals"
-                )
+                raise InvalidEvent("occurred_at", "must be an RFC 3339 time with an offset and at most six decimals")
             try:
                 value = datetime.fromisoformat(value)
             except ValueError:
@@ -280,9 +280,7 @@ class Event(BaseModel):
             InvalidEvent: names the member.
         """
         data: Any = (
-            text
-            if isinstance(text, dict)
-            else payloads.parsed(text.encode() if isinstance(text, str) else text)
+            text if isinstance(text, dict) else payloads.parsed(text.encode() if isinstance(text, str) else text)
         )
         if not isinstance(data, dict):
             raise InvalidEvent("event", "must be an object")
@@ -304,9 +302,7 @@ _EXPORT_ONLY: Final = frozenset({"recorded_at", "recorded_by", "leaf_index"})
 
 def _plain(value: object) -> Any:  # noqa: ANN401
     if isinstance(value, Event):
-        return {
-            name: member for name in Event.model_fields if (member := getattr(value, name)) not in (None, {})
-        }
+        return {name: member for name in Event.model_fields if (member := getattr(value, name)) not in (None, {})}
     if isinstance(value, payloads.Personal):
         return {"$personal": {"kind": value.kind, "value": value.value}}
     raise TypeError

@@ -28,9 +28,7 @@ class Identity(NamedTuple):
 
         All keys are ASCII and all values are strings: for these, orjson with sorted keys writes what RFC 8785 asks for.
         """
-        return orjson.dumps(
-            {k: v for k, v in self._asdict().items() if v is not None}, option=orjson.OPT_SORT_KEYS
-        )
+        return orjson.dumps({k: v for k, v in self._asdict().items() if v is not None}, option=orjson.OPT_SORT_KEYS)
 
     def commitment(self, salt: bytes) -> bytes:
         """32 bytes: ``SHA-256(0x02 || salt || JCS(identity))``, the same as SQL's ``permalog.commitment``."""

@@ -24,7 +24,10 @@ def microseconds(moment: datetime) -> int:
 
 
 def id_floor(moment: datetime) -> UUID:
-    """The smallest id that an event of this moment can have: ``id >= id_floor(t)`` is ``occurred_at >= t``."""
+    """The smallest id that an event of this moment can have.
+
+    So ``id >= id_floor(t)`` is ``occurred_at >= t``.
+    """
     return UUID(int=_prefix(microseconds(moment)) << 64)
 
 
@@ -47,8 +50,8 @@ class IdMaker:
     bits; each further one of the same time adds a random step below a 2^16th of the room that is left (2^45 at first),
     so that a million ids of one microsecond still fit, and their distances do not tell how many there were.
 
-    Ids of different processes differ by chance. The last 10,000 distinct times are remembered. Safe to call from several
-    threads, and after a fork.
+    Ids of different processes differ by chance. The last 10,000 distinct times are remembered. Safe to call from
+    several threads, and after a fork.
     """
 
     def __init__(self) -> None:

@@ -1,9 +1,9 @@
 """Migrations: what is missing in a database, as steps that can be applied, printed for a DBA, or only counted.
 
 The schema's truth is ``sql/schema.sql``; ``sql/migrations/*.sql`` lead there and are never edited once released (a test
-proves both equal). Functions and grants (``keys.sql``, ``guards.sql``, ``routines/``, ``access.sql``) are replaced whole
-whenever their text changes. Everything is applied in one transaction under a lock, so that a database is migrated or as
-it was before.
+proves both equal). Functions and grants (``keys.sql``, ``guards.sql``, ``routines/``, ``access.sql``) are replaced as
+wholes, whenever their text changes. Everything is applied in one transaction under a lock, so that a database is
+migrated, or as it was before.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, LiteralString, cast
 
 import psycopg
 from psycopg import sql
 
 from permalog.errors import DatabaseProblem, MigrationFailed, UnsuitableDatabase
-from permalog.sql import HERE, text
+from permalog.sql import HERE, query, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 OLDEST: Final = 15
 NEWEST: Final = 18
-MONTHS_AHEAD: Final = 12
 _LOCK: Final = 0x7065726D616C6F67  # "permalog" in ASCII
 _PATIENCE: Final = 5
 
@@ -57,7 +56,7 @@ def migrate(url: str, catalogue: Catalogue, *, single_role: bool = False) -> lis
             try:
                 with connection.transaction():
                     for step in steps:
-                        connection.execute(step.text)  # pyright: ignore[reportArgumentType, reportCallIssue]  the project's own files
+                        connection.execute(cast("LiteralString", step.text))  # the project's own files
                 return [step.name for step in steps]
             except psycopg.errors.InternalError_ as error:
                 # Roles belong to the whole server: another database was migrated at the same moment.
@@ -96,16 +95,14 @@ def check_suitable(connection: Connection) -> None:
     version = connection.info.server_version // 10_000
     if version < OLDEST:
         raise UnsuitableDatabase(f"this server is PostgreSQL {version}; Permalog needs {OLDEST} to {NEWEST}")
-    row = connection.execute(
-        "SELECT pg_encoding_to_char(encoding), datctype FROM pg_database WHERE datname = current_database()"
-    ).fetchone()
+    row = connection.execute(query("migrate", "suitability")).fetchone()
     encoding, ctype = row or ("", "")
     if encoding != "UTF8":
         raise UnsuitableDatabase(f"this database's encoding is {encoding}; create one with ENCODING 'UTF8'")
     if ctype in {"C", "POSIX"}:
         raise UnsuitableDatabase(
-            f"this database's character type is {ctype}: searching and lower-casing beyond ASCII would silently be wrong; "
-            "create one with TEMPLATE template0 LOCALE 'C.UTF-8'"
+            f"this database's character type is {ctype}: searching and lower-casing beyond ASCII would be wrong;"
+            " create one with TEMPLATE template0 LOCALE 'C.UTF-8'"
         )
 
 
@@ -120,95 +117,59 @@ def plan(connection: Connection, catalogue: Catalogue, *, single_role: bool = Fa
     changed = [name for name in files if applied.get(name) != _digest(name)]
     edited = [name for name in changed if name.startswith("migrations/") and name in applied]
     if edited:
-        raise MigrationFailed(
-            f"{edited[0]} was applied to this database in another form: it must never be edited"
-        )
+        raise MigrationFailed(f"{edited[0]} was applied to this database in another form: it must never be edited")
     if not applied:
-        owner = "" if single_role else " AUTHORIZATION permalog_owner"
-        steps.append(
-            Step(
-                "extension and schema",
-                f"CREATE EXTENSION IF NOT EXISTS pg_trgm;\nCREATE SCHEMA permalog{owner};",
-            )
-        )
+        create = "create_schema_single_role" if single_role else "create_schema"
+        steps.append(Step("extension and schema", query("migrate", create)))
     steps += [Step(name, text(name), _digest(name)) for name in changed]
-    if not applied or _partitions_missing(connection):
-        steps.append(Step("partitions", f"SELECT permalog.make_partitions(ahead => {MONTHS_AHEAD});"))
+    if not applied or _holds(connection, "partitions_missing"):
+        steps.append(Step("partitions", query("migrate", "make_partitions")))
     if not applied or _actions_missing(connection, catalogue):
-        steps.append(Step("catalogue", _admit(catalogue)))
+        steps.append(
+            Step("catalogue", _filled("admit", [(a.name, a.resource_type, a.label, a.retired) for a in catalogue]))
+        )
     if not single_role and (steps or applied.get("access.sql") != _digest("access.sql")):
         steps.append(Step("access.sql", text("access.sql"), _digest("access.sql")))
     return _framed(steps, single_role=single_role)
 
 
 def _framed(steps: list[Step], *, single_role: bool) -> list[Step]:
-    """Around the steps: quiet notices, no waiting behind others' locks, the owner's role, and the record of what was applied."""
+    """The steps within their settings, as the owner of the tables, and the record of what was applied."""
     if not steps:
         return []
     first = ("roles.sql", "extension and schema")
     before = sorted((step for step in steps if step.name in first), key=lambda step: first.index(step.name))
     after = [step for step in steps if step not in before]
-    settings = "SET LOCAL client_min_messages = warning;\nSET LOCAL check_function_bodies = off;\nSET LOCAL lock_timeout = '10s';"
-    become = "" if single_role else "\nSET LOCAL ROLE permalog_owner;"
-    rows = [
-        sql.SQL("({}, {})").format(step.name, sql.Literal(step.digest))
-        for step in steps
-        if step.digest is not None
-    ]
-    framed = [Step("settings", settings), *before, Step("owner", become), *after]
-    if rows:
-        record = sql.SQL(
-            "INSERT INTO permalog.migration (name, digest) VALUES {} ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, applied_at = clock_timestamp()"
-        ).format(sql.SQL(", ").join(rows))
-        framed.append(Step("record", record.as_string(None)))
-    return [step for step in framed if step.text]
+    become = [] if single_role else [Step("owner", query("migrate", "become_owner"))]
+    rows = [(step.name, step.digest) for step in steps if step.digest is not None]
+    record = [Step("record", _filled("note_applied", rows))] if rows else []
+    return [Step("settings", query("migrate", "settings")), *before, *become, *after, *record]
 
 
-def _admit(catalogue: Catalogue) -> str:
-    rows = [
-        sql.SQL("({})").format(
-            sql.SQL(", ").join(map(sql.Literal, (a.name, a.resource_type, a.label, a.retired)))
-        )
-        for a in catalogue
-    ]
-    upsert = sql.SQL(
-        "INSERT INTO permalog.catalogue (action, resource_type, label, retired) VALUES {} ON CONFLICT (action) DO UPDATE SET"
-        " resource_type = excluded.resource_type, label = excluded.label, retired = excluded.retired;\nSELECT permalog.admit_actions();"
-    )
-    return (
-        upsert.format(sql.SQL(", ").join(rows)).as_string(None)
-        if rows
-        else "SELECT permalog.admit_actions();"
-    )
+def _filled(name: str, rows: Iterable[tuple[object, ...]]) -> str:
+    """A query of migrate.sql with its {rows}, each value quoted as PostgreSQL asks for."""
+    values = (sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, row))) for row in rows)
+    return sql.SQL(query("migrate", name)).format(rows=sql.SQL(", ").join(values)).as_string(None)
 
 
 def _applied(connection: Connection) -> dict[str, bytes]:
-    row = connection.execute("SELECT to_regclass('permalog.migration') IS NOT NULL").fetchone()
-    if row is None or not row[0]:
+    if not _holds(connection, "has_schema"):
         return {}
-    return dict(connection.execute("SELECT name, digest FROM permalog.migration").fetchall())
+    return dict(connection.execute(query("migrate", "applied")).fetchall())
 
 
-def _partitions_missing(connection: Connection) -> bool:
-    row = connection.execute(
-        "SELECT to_regclass('permalog.event_' || to_char((now() AT TIME ZONE 'UTC') + make_interval(months => %s), 'YYYYMM')) IS NULL",
-        (MONTHS_AHEAD,),
-    ).fetchone()
+def _holds(connection: Connection, name: str) -> bool:
+    row = connection.execute(query("migrate", name)).fetchone()
     return bool(row and row[0])
 
 
 def _actions_missing(connection: Connection, catalogue: Catalogue) -> bool:
-    known = {
-        row[0]: row[1:]
-        for row in connection.execute("SELECT action, resource_type, label, retired FROM permalog.catalogue")
-    }
+    known = {row[0]: row[1:] for row in connection.execute(query("migrate", "known_actions"))}
     return any(known.get(a.name) != (a.resource_type, a.label, a.retired) for a in catalogue)
 
 
 def _folder(name: str) -> list[str]:
-    return sorted(
-        f"{name}/{entry.name}" for entry in HERE.joinpath(name).iterdir() if entry.name.endswith(".sql")
-    )
+    return sorted(f"{name}/{entry.name}" for entry in HERE.joinpath(name).iterdir() if entry.name.endswith(".sql"))
 
 
 def _digest(name: str) -> bytes:
@@ -219,6 +180,4 @@ def _connect(url: str) -> Connection:
     try:
         return psycopg.connect(url, autocommit=True, connect_timeout=10)
     except psycopg.OperationalError as error:
-        raise DatabaseProblem(
-            f"cannot connect to the database: {str(error).strip().splitlines()[0]}"
-        ) from error
+        raise DatabaseProblem(f"cannot connect to the database: {str(error).strip().splitlines()[0]}") from error

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from uuid import UUID
 
 import orjson
@@ -46,9 +46,7 @@ class Personal:
     def __post_init__(self) -> None:
         """Holds both to the limits of the identity table."""
         if not _is_text(self.kind, 100) or self.kind in {"actor", "staff"}:
-            raise InvalidEvent(
-                "$personal.kind", "must be a string of 1 to 100 characters, and neither actor nor staff"
-            )
+            raise InvalidEvent("$personal.kind", "must be a string of 1 to 100 characters, and neither actor nor staff")
         if self.value is not None and not _is_text(self.value, 2048):
             raise InvalidEvent("$personal.value", "must be a string of 1 to 2048 characters")
 
@@ -134,9 +132,7 @@ def _object(payload: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]
     copy: dict[str, Any] = {}
     for key, value in payload.items():
         if type(key) is not str or len(key) > MAX_KEY or "\0" in key:
-            raise InvalidEvent(
-                path, f"has a key that is no string of at most {MAX_KEY} characters without NUL"
-            )
+            raise InvalidEvent(path, f"has a key that is no string of at most {MAX_KEY} characters without NUL")
         if key[:1] == "$" and key in {"$identity", "$personal"}:
             return _personal(payload, path)
         if not key.isascii():
@@ -148,22 +144,26 @@ def _object(payload: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]
 def _value(value: object, path: str, key: str | int, depth: int) -> Any:  # noqa: ANN401
     kind = type(value)
     if kind is str:
-        if "\0" in value or not (value.isascii() or _encodable(value, _join(path, key))):  # pyright: ignore[reportAttributeAccessIssue, reportOperatorIssue, reportUnknownMemberType, reportUnknownArgumentType]  it is a str: `type() is` is the quick test
-            raise InvalidEvent(_join(path, key), "holds a NUL character, which cannot be stored")
-        return value
+        return _text(cast("str", value), path, key)
     if value is None or kind is bool:
         return value
     if kind is int:
-        if not -MAX_INTEGER <= value <= MAX_INTEGER:  # pyright: ignore[reportOperatorIssue]
-            raise InvalidEvent(
-                _join(path, key), "is an integer beyond 2^53 - 1, which a double does not carry exactly"
-            )
+        if not -MAX_INTEGER <= cast("int", value) <= MAX_INTEGER:
+            raise InvalidEvent(_join(path, key), "is an integer beyond 2^53 - 1, which a double does not carry exactly")
         return value
     if kind is float:
-        if not math.isfinite(value):  # pyright: ignore[reportArgumentType]
+        if not math.isfinite(cast("float", value)):
             raise InvalidEvent(_join(path, key), "is NaN or an infinity, which JSON does not have")
         return value
     return _other(value, _join(path, key), depth)
+
+
+def _text(value: str, path: str, key: str | int) -> str:
+    if not value.isascii():
+        _encodable(value, _join(path, key))
+    if "\0" in value:
+        raise InvalidEvent(_join(path, key), "holds a NUL character, which cannot be stored")
+    return value
 
 
 def _other(value: object, path: str, depth: int) -> Any:  # noqa: ANN401, PLR0911  one return a type
@@ -177,11 +177,7 @@ def _other(value: object, path: str, depth: int) -> Any:  # noqa: ANN401, PLR091
         case Personal():
             return value
         case str() | bool() | int() | float():  # subclasses, such as members of a StrEnum
-            plain = (
-                str(value)
-                if isinstance(value, str)
-                else (int(value) if isinstance(value, int) else float(value))
-            )
+            plain = str(value) if isinstance(value, str) else (int(value) if isinstance(value, int) else float(value))
             return _value(plain, path, "", depth)
         case UUID():
             return str(value)
@@ -217,12 +213,7 @@ def wire(payload: dict[str, Any]) -> bytes:
 
 
 def _is_text(value: object, most: int) -> bool:
-    return (
-        isinstance(value, str)
-        and 1 <= len(value) <= most
-        and "\0" not in value
-        and _encodable(value, "$personal")
-    )
+    return isinstance(value, str) and 1 <= len(value) <= most and "\0" not in value and _encodable(value, "$personal")
 
 
 def _encodable(text: str, path: str) -> bool:

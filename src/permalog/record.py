@@ -1,7 +1,7 @@
 """The recorder: takes events from callers without making them wait, and brings them into the database.
 
-An event that `submit` accepted is written by a background thread, in batches. For now the queue between them is in memory:
-what is in it when the process is killed is lost.
+An event that `submit` accepted is written by a background thread, in batches. For now the queue between them is in
+memory: what is in it when the process is killed is lost.
 """
 
 from __future__ import annotations
@@ -114,9 +114,7 @@ class Recorder:
         if refused:
             self._fail(
                 dated,
-                RecorderFull(
-                    "the recorder is closed" if self._closing else f"{self._limit} events wait already"
-                ),
+                RecorderFull("the recorder is closed" if self._closing else f"{self._limit} events wait already"),
             )
         return receipt
 
@@ -127,7 +125,7 @@ class Recorder:
         return Receipt(dated.id, event.owner.log_id)
 
     def flush(self, timeout: float = CLOSE_SECONDS) -> bool:
-        """Waits until everything taken so far is stored or has failed; False where ``timeout`` seconds were not enough."""
+        """Waits until everything taken so far is stored or has failed; False if ``timeout`` seconds were too few."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._waiting and not self._in_hand, timeout)
 
@@ -179,7 +177,7 @@ class Recorder:
                         )
                     self._done(0, 0)
                 pause = min(pause * 2, _LONGEST_PAUSE)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  see below
                 # Whatever it is: the thread must live on, and these events must not vanish unseen.
                 _log.exception("permalog: a batch of %d events could not be stored", len(batch))
                 for dated in batch:
@@ -202,9 +200,7 @@ class Recorder:
             self._waiting.extendleft(reversed(batch))
             self._in_hand = 0
             left = None if self._give_up_at is None else self._give_up_at - time.monotonic()
-            self._changed.wait_for(
-                lambda: self._closing and left is None, pause if left is None else min(pause, left)
-            )
+            self._changed.wait_for(lambda: self._closing and left is None, pause if left is None else min(pause, left))
             return True
 
     def _settle(self, batch: list[Dated], outcomes: list[Outcome]) -> None:
@@ -229,7 +225,7 @@ class Recorder:
         if self._on_failure is not None:
             try:
                 self._on_failure(failure)
-            except Exception:
+            except Exception:  # noqa: BLE001  somebody else's code must not end the drain
                 _log.exception("permalog: the failure hook failed")
 
     def _start_afresh(self) -> None:

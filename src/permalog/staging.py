@@ -38,10 +38,7 @@ class Batch:
         """Appends one event, its identity and its personal values."""
         log_id = event.owner.log_id
         actor = event.actor
-        state = [
-            self._payload(p, log_id, event_id)
-            for p in (event.before_state, event.after_state, event.metadata)
-        ]
+        state = [self._payload(p, log_id, event_id) for p in (event.before_state, event.after_state, event.metadata)]
         line = (
             b"\t".join(
                 (
@@ -75,9 +72,7 @@ class Batch:
         kind = "staff" if actor.type == "staff" else "actor"
         identity = Identity(kind, actor.id, actor.email, actor.name, actor.ip_address, actor.user_agent)
         if kind == "staff":
-            return self._new(
-                log_id, identity, None
-            )  # never shared, so that two events by one person are not linked
+            return self._new(log_id, identity, None)  # never shared, so that two events by one person are not linked
         key = (log_id, identity)
         found = self.known.get(key) or self.fresh.get(key)
         if found is None:
@@ -117,10 +112,4 @@ class Batch:
 
 
 def _text(value: str | None) -> bytes:
-    return (
-        NULL
-        if value is None
-        else value.translate(_ESCAPES).encode()
-        if not value.isalnum()
-        else value.encode()
-    )
+    return NULL if value is None else value.translate(_ESCAPES).encode() if not value.isalnum() else value.encode()

@@ -1,7 +1,7 @@
 """An event inside the caller's own transaction, on whatever connection the caller has.
 
-One statement, ``SELECT … FROM permalog.append(…)``, with one parameter: the event's JSON. The database makes the id and the
-identity, so that the change and its record commit together or not at all.
+One statement, ``SELECT … FROM permalog.append(…)``, with one parameter: the event's JSON. The database makes the id and
+the identity, so that the change and its record commit together or not at all.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Style: TypeAlias = Literal["any", "format", "numeric", "named"]
 
-# "any": drivers that read $1 (asyncpg, libpq) take the %s for a comment; psycopg rewrites it to a second $1 in that comment.
+# "any": drivers that read $1 (asyncpg, libpq) take the %s for a comment; psycopg rewrites it to $1, inside the comment.
 _STATEMENTS: Final[dict[Style, LiteralString]] = {
     "any": "SELECT event_id, status FROM permalog.append($1::text::json) /* %s */",
     "format": "SELECT event_id, status FROM permalog.append(%s::text::json)",
@@ -36,13 +36,14 @@ def statement(event: Event, style: Style = "any") -> Statement:
     """The statement that records an event, for any driver.
 
     The default text runs as it is with psycopg 3 (its default cursors, synchronous or not) and with asyncpg. ``format``
-    (``%s``) is for psycopg2 and Django, ``numeric`` (``$1``) for others, ``named`` (``:event``) for SQLAlchemy's `text`.
+    (``%s``) is for psycopg2 and Django, ``numeric`` (``$1``) for others, ``named`` (``:event``) for SQLAlchemy's
+    `text`.
     """
     return Statement(_STATEMENTS[style], (event.to_json().decode(),))
 
 
 def execute(event: Event, connection: Any) -> UUID:  # noqa: ANN401  psycopg, SQLAlchemy, Django or DB-API: told apart below
-    """Runs the statement on a connection of psycopg, SQLAlchemy (Connection or Session), Django, or another DB-API driver.
+    """Runs the statement on a connection of psycopg, SQLAlchemy (or its Session), Django, or another DB-API driver.
 
     Returns:
         The id under which the event is stored.
@@ -75,12 +76,8 @@ def _is_sqlalchemy(connection: object) -> bool:
 
 
 def _database_error(error: BaseException) -> BaseException | None:
-    """The driver's error behind a framework's (SQLAlchemy's `orig`, Django's cause), where Permalog can say what it means."""
+    """The driver's error behind a framework's (SQLAlchemy's `orig`, Django's cause), where its meaning is known."""
     for candidate in (error, getattr(error, "orig", None), error.__cause__):
         if candidate is not None and (state := sqlstate(candidate)) is not None:
-            return (
-                candidate
-                if is_about_the_event(candidate) or state in {"42501", "42883", "3F000", "42P01"}
-                else None
-            )
+            return candidate if is_about_the_event(candidate) or state in {"42501", "42883", "3F000", "42P01"} else None
     return None

@@ -36,6 +36,14 @@ _CONSTRAINTS: Final = {
     "event_time": InvalidEvent("occurred_at", "is before 1970"),
 }
 
+_NO_SCHEMA: Final = NotMigrated("this database has no Permalog schema, or an older one: run `permalog migrate`")
+_SYSTEMIC: Final[dict[str, PermalogError]] = {
+    "42883": _NO_SCHEMA,
+    "42P01": _NO_SCHEMA,
+    "3F000": _NO_SCHEMA,
+    "42501": DatabaseProblem("this login may not record events: GRANT permalog_writer to it"),
+}
+
 ids: Final = IdMaker()
 """The process's one maker of event ids: they increase strictly within equal times."""
 
@@ -89,7 +97,8 @@ class Writer:
         A batch that holds a bad event is split until the bad one stands alone.
 
         Raises:
-            psycopg.Error: the database could not be asked, or lacks the schema or the right; storing again doubles nothing.
+            psycopg.Error: the database could not be asked, or lacks the schema or the right. To store again doubles
+                nothing.
         """
         try:
             self._open_logs(events)
@@ -113,9 +122,7 @@ class Writer:
         self._connection.close()
 
     def _open_logs(self, events: Sequence[Dated]) -> None:
-        owners = {
-            e.event.owner.log_id: e.event.owner for e in events if e.event.owner.log_id not in self._opened
-        }
+        owners = {e.event.owner.log_id: e.event.owner for e in events if e.event.owner.log_id not in self._opened}
         if owners:
             self._connection.execute(
                 query("store", "open_logs"),
@@ -152,9 +159,7 @@ class Writer:
         for event in events:
             place = (event.event.owner.log_id, event.id)
             if event.event.id is not None and place in once:
-                raise ContentConflict(
-                    "id"
-                )  # one id twice in a batch: split it, so that each is judged by itself
+                raise ContentConflict("id")  # one id twice in a batch: split it, so that each is judged by itself
             once.add(place)
         for place, event_id, same, by_key in self._connection.execute(
             query("store", "judge_incoming"), {"stored": stored}
@@ -164,9 +169,7 @@ class Writer:
             elif by_key:
                 outcomes[place] = Outcome("rejected", event_id, ContentConflict("event_key"))
             else:
-                raise ContentConflict(
-                    "id"
-                )  # its key, if it has one, must not stay claimed: split, and roll back alone
+                raise ContentConflict("id")  # its key, if it has one, must not stay claimed: split, and roll back alone
         return outcomes
 
     def _copy(self, statement: str, lines: list[bytes]) -> None:
@@ -197,26 +200,24 @@ def refusal(error: BaseException) -> PermalogError:
     """What a database's refusal means, without the values that PostgreSQL puts into its messages."""
     if isinstance(error, PermalogError):
         return error
-    state = sqlstate(error)
+    state = sqlstate(error) or ""
     diagnosis = getattr(error, "diag", None)
     message = str(getattr(diagnosis, "message_primary", None) or error)
-    if state == "PL409":
-        return ContentConflict(message.partition(":")[0])
-    if state in {"PL422", "PL403"}:
-        field, _, reason = message.partition(": ")
-        return (NotAllowed if state == "PL403" else InvalidEvent)(field, reason)
-    if state == "42501" and "row-level security" in message:
-        return NotAllowed(
-            "occurred_at",
-            "is more than 7 days ago, which needs the right to import, or more than 5 minutes ahead",
-        )
+    if state in {"PL409", "PL422", "PL403"}:
+        return _as_worded(state, message)
     constraint = getattr(diagnosis, "constraint_name", None)
     if constraint in _CONSTRAINTS:
         return _CONSTRAINTS[constraint]
-    if state in {"42883", "42P01", "3F000"}:
-        return NotMigrated("this database has no Permalog schema, or an older one: run `permalog migrate`")
-    if state == "42501":
-        return DatabaseProblem("this login may not record events: GRANT permalog_writer to it")
-    return InvalidEvent(
-        "event", f"the database refuses it (SQLSTATE {state}, {constraint or type(error).__name__})"
-    )
+    if state == "42501" and "row-level security" in message:
+        return NotAllowed("occurred_at", "is more than 7 days ago, which needs the right to import, or lies ahead")
+    if state in _SYSTEMIC:
+        return _SYSTEMIC[state]
+    return InvalidEvent("event", f"the database refuses it (SQLSTATE {state}, {constraint or type(error).__name__})")
+
+
+def _as_worded(state: str, message: str) -> PermalogError:
+    """The errors of ``permalog.append`` have the form ``field: reason``."""
+    field, _, reason = message.partition(": ")
+    if state == "PL409":
+        return ContentConflict(field)
+    return (NotAllowed if state == "PL403" else InvalidEvent)(field, reason)

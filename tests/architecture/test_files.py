@@ -25,11 +25,7 @@ def tracked() -> list[Path]:
 def test_no_source_file_is_longer_than_350_lines() -> None:
     sources = [path for path in (ROOT / "src").rglob("*") if path.suffix in {".py", ".sql"}]
     assert sources
-    long = {
-        str(path.relative_to(ROOT)): n
-        for path in sources
-        if (n := len(path.read_text().splitlines())) > LINES
-    }
+    long = {str(path.relative_to(ROOT)): n for path in sources if (n := len(path.read_text().splitlines())) > LINES}
     assert long == {}
 
 
@@ -90,11 +86,7 @@ def names_taken_from_permalog(source: str) -> set[str]:
                 top, _, deeper = alias.name.partition(".")
                 if top == "permalog" and deeper:
                     taken.add(deeper)
-        elif (
-            isinstance(node, ast.Attribute)
-            and isinstance(node.value, ast.Name)
-            and node.value.id == "permalog"
-        ):
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "permalog":
             taken.add(node.attr)
     return taken
 

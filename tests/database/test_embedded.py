@@ -196,9 +196,7 @@ def test_paths_that_are_too_long_for_a_socket_or_need_quoting_work(folder: Path,
     assert not socket_dir.exists()
 
 
-def test_the_callers_postgresql_variables_do_not_matter(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_callers_postgresql_variables_do_not_matter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPORT", "1")
     monkeypatch.setenv("PGDATA", "/nowhere")
     with embedded.start(folder) as server:
@@ -232,9 +230,7 @@ def test_a_cluster_of_another_version_is_refused_with_the_servers_own_words(fold
 class TestAsRoot:
     """Root's server runs as an account of its own, and nothing is opened for it."""
 
-    def test_closed_parents_stay_closed_and_the_data_lie_elsewhere(
-        self, folder: Path, state_dir: Path
-    ) -> None:
+    def test_closed_parents_stay_closed_and_the_data_lie_elsewhere(self, folder: Path, state_dir: Path) -> None:
         home = folder / "home"
         home.mkdir(mode=0o700)
         asked = home / "project" / ".permalog"
