@@ -17,10 +17,11 @@ import psycopg
 from psycopg import sql
 
 from permalog.errors import DatabaseProblem, MigrationFailed, UnsuitableDatabase
-from permalog.sql import HERE, query, text
+from permalog.sql import HERE, query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+    from importlib.resources.abc import Traversable
 
     from permalog.catalogue import Catalogue
     from permalog.database import Connection
@@ -41,8 +42,10 @@ class Step:
     """SHA-256 of a file, remembered in ``permalog.migration``; None for what is looked up instead."""
 
 
-def migrate(url: str, catalogue: Catalogue, *, single_role: bool = False) -> list[str]:
+def migrate(url: str, catalogue: Catalogue, *, single_role: bool = False, further: Sequence[Step] = ()) -> list[str]:
     """Brings a database up to date; returns the names of the steps that were applied.
+
+    ``further`` are the files of what builds on the library (`file_steps`): applied after its own, and remembered alike.
 
     Raises:
         UnsuitableDatabase: its version, encoding or character type cannot hold a log correctly.
@@ -52,7 +55,7 @@ def migrate(url: str, catalogue: Catalogue, *, single_role: bool = False) -> lis
         check_suitable(connection)
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         for attempt in range(_PATIENCE):
-            steps = plan(connection, catalogue, single_role=single_role)
+            steps = plan(connection, catalogue, single_role=single_role, further=further)
             try:
                 with connection.transaction():
                     for step in steps:
@@ -68,7 +71,9 @@ def migrate(url: str, catalogue: Catalogue, *, single_role: bool = False) -> lis
     raise AssertionError  # the loop returns or raises
 
 
-def pending(url: str, catalogue: Catalogue, *, single_role: bool = False) -> list[Step]:
+def pending(
+    url: str, catalogue: Catalogue, *, single_role: bool = False, further: Sequence[Step] = ()
+) -> list[Step]:
     """What `migrate` would apply, in order; empty where the database is up to date.
 
     Raises:
@@ -77,7 +82,7 @@ def pending(url: str, catalogue: Catalogue, *, single_role: bool = False) -> lis
     """
     with _connect(url) as connection:
         check_suitable(connection)
-        return plan(connection, catalogue, single_role=single_role)
+        return plan(connection, catalogue, single_role=single_role, further=further)
 
 
 def script(steps: Iterable[Step]) -> str:
@@ -106,7 +111,9 @@ def check_suitable(connection: Connection) -> None:
         )
 
 
-def plan(connection: Connection, catalogue: Catalogue, *, single_role: bool = False) -> list[Step]:
+def plan(
+    connection: Connection, catalogue: Catalogue, *, single_role: bool = False, further: Sequence[Step] = ()
+) -> list[Step]:
     """The steps that this database lacks, in order."""
     applied = _applied(connection)
     single_role = single_role or ("roles.sql" not in applied and bool(applied))
@@ -114,22 +121,25 @@ def plan(connection: Connection, catalogue: Catalogue, *, single_role: bool = Fa
     files = ["keys.sql", "guards.sql", *_folder("migrations"), *_folder("routines")]
     if not single_role:
         files = ["roles.sql", *files]
-    changed = [name for name in files if applied.get(name) != _digest(name)]
-    edited = [name for name in changed if name.startswith("migrations/") and name in applied]
+    changed = [step for step in file_steps(files) if applied.get(step.name) != step.digest]
+    changed_further = [step for step in further if applied.get(step.name) != step.digest]
+    edited = [s.name for s in (*changed, *changed_further) if "migrations/" in s.name and s.name in applied]
     if edited:
         raise MigrationFailed(f"{edited[0]} was applied to this database in another form: it must never be edited")
     if not applied:
         create = "create_schema_single_role" if single_role else "create_schema"
         steps.append(Step("extension and schema", query("migrate", create)))
-    steps += [Step(name, text(name), _digest(name)) for name in changed]
+    steps += changed
     if not applied or _holds(connection, "partitions_missing"):
         steps.append(Step("partitions", query("migrate", "make_partitions")))
     if not applied or _actions_missing(connection, catalogue):
         steps.append(
             Step("catalogue", _filled("admit", [(a.name, a.resource_type, a.label, a.retired) for a in catalogue]))
         )
-    if not single_role and (steps or applied.get("access.sql") != _digest("access.sql")):
-        steps.append(Step("access.sql", text("access.sql"), _digest("access.sql")))
+    (access,) = file_steps(["access.sql"])
+    if not single_role and (steps or applied.get(access.name) != access.digest):
+        steps.append(access)
+    steps += changed_further
     return _framed(steps, single_role=single_role)
 
 
@@ -168,12 +178,14 @@ def _actions_missing(connection: Connection, catalogue: Catalogue) -> bool:
     return any(known.get(a.name) != (a.resource_type, a.label, a.retired) for a in catalogue)
 
 
+def file_steps(names: Iterable[str], folder: Traversable = HERE, prefix: str = "") -> list[Step]:
+    """A step for each SQL file, in the order given. ``prefix`` tells the files of another folder from the library's."""
+    found = ((prefix + name, folder.joinpath(name).read_text(encoding="utf-8")) for name in names)
+    return [Step(name, text, hashlib.sha256(text.encode()).digest()) for name, text in found]
+
+
 def _folder(name: str) -> list[str]:
     return sorted(f"{name}/{entry.name}" for entry in HERE.joinpath(name).iterdir() if entry.name.endswith(".sql"))
-
-
-def _digest(name: str) -> bytes:
-    return hashlib.sha256(text(name).encode()).digest()
 
 
 def _connect(url: str) -> Connection:

@@ -203,7 +203,7 @@ def refusal(error: BaseException) -> PermalogError:
     state = sqlstate(error) or ""
     diagnosis = getattr(error, "diag", None)
     message = str(getattr(diagnosis, "message_primary", None) or error)
-    if state in {"PL409", "PL422", "PL403"}:
+    if state in {"PL409", "PL410", "PL422", "PL403"}:
         return _as_worded(state, message)
     constraint = getattr(diagnosis, "constraint_name", None)
     if constraint in _CONSTRAINTS:

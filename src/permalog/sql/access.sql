@@ -1,9 +1,12 @@
 -- Grants and row-level security: the least that each role needs. Applied whole, at each migration.
 
 REVOKE ALL ON SCHEMA permalog FROM PUBLIC;
-REVOKE ALL ON ALL TABLES IN SCHEMA permalog FROM PUBLIC, permalog_writer, permalog_importer, permalog_reader, permalog_sealer, permalog_privacy;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA permalog FROM PUBLIC, permalog_writer, permalog_importer, permalog_reader, permalog_sealer, permalog_privacy;
-GRANT USAGE ON SCHEMA permalog TO permalog_writer, permalog_importer, permalog_reader, permalog_sealer, permalog_privacy;
+REVOKE ALL ON ALL TABLES IN SCHEMA permalog FROM PUBLIC, permalog_writer, permalog_importer, permalog_reader,
+    permalog_sealer, permalog_privacy, permalog_eraser, permalog_service;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA permalog FROM PUBLIC, permalog_writer, permalog_importer, permalog_reader,
+    permalog_sealer, permalog_privacy, permalog_eraser, permalog_service;
+GRANT USAGE ON SCHEMA permalog TO permalog_writer, permalog_importer, permalog_reader,
+    permalog_sealer, permalog_privacy, permalog_eraser, permalog_service;
 
 -- Shared by all: names of actions, and how ids are made.
 GRANT SELECT ON permalog.catalogue, permalog.migration TO permalog_writer, permalog_reader, permalog_sealer, permalog_privacy;
@@ -31,6 +34,18 @@ GRANT EXECUTE ON FUNCTION permalog.mentions TO permalog_reader;
 -- The sealer reads everything as it is stored, and takes events off the list.
 GRANT SELECT ON permalog.event, permalog.identity, permalog.log TO permalog_sealer;
 GRANT SELECT, DELETE ON permalog.unsealed TO permalog_sealer;
+
+-- The eraser is nobody's login: it owns the functions that forget, which privacy may call. They append their own record.
+GRANT CREATE ON SCHEMA permalog TO permalog_eraser;
+GRANT SELECT, UPDATE, DELETE ON permalog.identity TO permalog_eraser;
+GRANT SELECT, DELETE ON permalog.event, permalog.event_key, permalog.unsealed TO permalog_eraser;
+GRANT SELECT, UPDATE ON permalog.log TO permalog_eraser;
+GRANT SELECT, INSERT ON permalog.erased_actor TO permalog_eraser;
+ALTER FUNCTION permalog.identities_of OWNER TO permalog_eraser;
+ALTER FUNCTION permalog.remove_log OWNER TO permalog_eraser;
+ALTER FUNCTION permalog.erase_user OWNER TO permalog_eraser;
+ALTER FUNCTION permalog.erase_organization OWNER TO permalog_eraser;
+GRANT EXECUTE ON FUNCTION permalog.erase_user, permalog.erase_organization TO permalog_privacy;
 
 ALTER TABLE permalog.event ENABLE ROW LEVEL SECURITY;
 ALTER TABLE permalog.identity ENABLE ROW LEVEL SECURITY;
@@ -80,3 +95,12 @@ CREATE POLICY open_any ON permalog.log FOR INSERT TO permalog_writer WITH CHECK 
 CREATE POLICY see_open ON permalog.log FOR SELECT TO permalog_writer USING (true);
 CREATE POLICY write_any ON permalog.event_key FOR INSERT TO permalog_writer WITH CHECK (true);
 CREATE POLICY see_any ON permalog.event_key FOR SELECT TO permalog_writer USING (true);
+
+DROP POLICY IF EXISTS erase_any ON permalog.event;
+DROP POLICY IF EXISTS erase_any ON permalog.identity;
+DROP POLICY IF EXISTS erase_any ON permalog.log;
+DROP POLICY IF EXISTS erase_any ON permalog.event_key;
+CREATE POLICY erase_any ON permalog.event TO permalog_eraser USING (true);
+CREATE POLICY erase_any ON permalog.identity TO permalog_eraser USING (true);
+CREATE POLICY erase_any ON permalog.log TO permalog_eraser USING (true);
+CREATE POLICY erase_any ON permalog.event_key TO permalog_eraser USING (true);

@@ -17,11 +17,15 @@ $$;
 
 -- A row trigger, since a statement trigger on the parent is bypassed by an insert into a partition. SECURITY DEFINER,
 -- since writers have no right on unsealed. No SET search_path, which costs as much as the insert itself: the body
--- names its one table in full and calls nothing.
+-- names its tables in full and calls nothing. It is also where an event finds out that its log is not open: erased, or
+-- never opened.
 CREATE OR REPLACE FUNCTION permalog.note_unsealed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
-    INSERT INTO permalog.unsealed VALUES (NEW.log_id, NEW.id);
+    INSERT INTO permalog.unsealed SELECT l.log_id, NEW.id FROM permalog.log AS l WHERE l.log_id = NEW.log_id AND l.erased_at IS NULL;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'owner: this log was erased, or never opened' USING ERRCODE = 'PL410';
+    END IF;
     RETURN NULL;
 END
 $$;

@@ -5,7 +5,7 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY '{permalog_owner,permalog_eraser,permalog_migrator,permalog_writer,permalog_importer,permalog_reader,permalog_sealer,permalog_privacy}'::text[] LOOP
+    FOREACH name IN ARRAY '{permalog_owner,permalog_eraser,permalog_migrator,permalog_writer,permalog_importer,permalog_reader,permalog_sealer,permalog_privacy,permalog_service}'::text[] LOOP
         BEGIN
             IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', name);
@@ -18,9 +18,23 @@ BEGIN
     IF NOT pg_has_role('permalog_migrator', 'permalog_owner', 'MEMBER') THEN
         GRANT permalog_owner TO permalog_migrator;
     END IF;
+    -- The owner hands the erasing functions to the eraser.
+    IF NOT pg_has_role('permalog_owner', 'permalog_eraser', 'MEMBER') THEN
+        GRANT permalog_eraser TO permalog_owner;
+    END IF;
+    -- The erasing functions append their own record.
+    IF NOT pg_has_role('permalog_eraser', 'permalog_writer', 'MEMBER') THEN
+        GRANT permalog_writer TO permalog_eraser;
+    END IF;
     IF NOT pg_has_role('permalog_importer', 'permalog_writer', 'MEMBER') THEN
         GRANT permalog_writer TO permalog_importer;
     END IF;
+    -- The service reads one log at a time, writes, imports, and forgets.
+    IF NOT pg_has_role('permalog_service', 'permalog_privacy', 'MEMBER') THEN
+        GRANT permalog_reader, permalog_importer, permalog_privacy TO permalog_service;
+    END IF;
+    -- What builds on the log (accounts, the agent) has schemas of its own.
+    EXECUTE format('GRANT CREATE ON DATABASE %I TO permalog_owner', current_database());
     IF NOT pg_has_role(current_user, 'permalog_owner', 'MEMBER') THEN
         EXECUTE format('GRANT permalog_owner TO %I', current_user);
     END IF;

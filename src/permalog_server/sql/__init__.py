@@ -1,0 +1,19 @@
+"""The service's own SQL: its accounts."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Final
+
+from permalog.migrate import Step, file_steps
+from permalog.sql import Queries
+
+_HERE: Final = files(__name__)
+query: Final = Queries(_HERE)
+"""``query("accounts", "admit")``: one named query of ``queries/accounts.sql``."""
+
+
+def steps(*, single_role: bool = False) -> list[Step]:
+    """What `permalog.migrate.migrate` applies after the library's own files."""
+    access = [] if single_role else ["access.sql"]
+    return file_steps(["migrations/0001_accounts.sql", *access], _HERE, "server/")
