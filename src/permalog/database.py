@@ -13,6 +13,7 @@ from psycopg.types.json import set_json_loads
 from psycopg_pool import ConnectionPool
 
 from permalog.errors import DatabaseProblem, NotMigrated
+from permalog.viewer import Viewer
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
 Connection: TypeAlias = psycopg.Connection[TupleRow]
 Writing: TypeAlias = Literal["permalog_writer", "permalog_importer"]
 
-_READ: Final = sql.SQL("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL permalog.log_id = {log}")
+_READ: Final = sql.SQL(
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL permalog.log_id = {log}; SET LOCAL permalog.viewer = {viewer}"
+)
 _READ_AS: Final = sql.SQL(
-    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL ROLE permalog_reader; SET LOCAL permalog.log_id = {log}"
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL ROLE permalog_reader; SET LOCAL permalog.log_id = {log};"
+    " SET LOCAL permalog.viewer = {viewer}"
 )
 
 
@@ -70,9 +74,11 @@ class Database:
         return connection
 
     @contextmanager
-    def reading(self, log_id: UUID) -> Generator[Connection]:
-        """A transaction that sees one log and one moment, and writes nothing."""
-        begin = (_READ_AS if self.has_roles else _READ).format(log=sql.Literal(str(log_id)))
+    def reading(self, log_id: UUID, viewer: Viewer = Viewer.STAFF) -> Generator[Connection]:
+        """A transaction that sees one log and one moment, as `viewer` may, and writes nothing."""
+        begin = (_READ_AS if self.has_roles else _READ).format(
+            log=sql.Literal(str(log_id)), viewer=sql.Literal(viewer.value)
+        )
         with self._pool.connection() as connection:
             connection.execute(begin)
             try:

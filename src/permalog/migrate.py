@@ -71,9 +71,7 @@ def migrate(url: str, catalogue: Catalogue, *, single_role: bool = False, furthe
     raise AssertionError  # the loop returns or raises
 
 
-def pending(
-    url: str, catalogue: Catalogue, *, single_role: bool = False, further: Sequence[Step] = ()
-) -> list[Step]:
+def pending(url: str, catalogue: Catalogue, *, single_role: bool = False, further: Sequence[Step] = ()) -> list[Step]:
     """What `migrate` would apply, in order; empty where the database is up to date.
 
     Raises:

@@ -88,8 +88,20 @@ class Writer:
         self._connection: Final[Connection] = database.writing(role)
         self._opened: Final[set[UUID]] = set()
         self._known: Final[OrderedDict[tuple[UUID, Identity], bytes]] = OrderedDict()
+        self._acting_for = ""
         self._connection.execute(query("store", "create_incoming"))
         self._connection.execute(query("store", "create_incoming_identity"))
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the connection is of no more use."""
+        return self._connection.closed
+
+    def act_for(self, token: str) -> None:
+        """From now on ``recorded_by`` is this token; for logins that are granted permalog_service only, others stay named."""
+        if token != self._acting_for:
+            self._connection.execute("SELECT set_config('permalog.recorded_by', %s, false)", (token,))
+            self._acting_for = token
 
     def store(self, events: Sequence[Dated]) -> list[Outcome]:
         """Stores the events, each one or not at all, and says of each what became of it, in order.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
-    from permalog.database import Database
+    from permalog.database import Connection, Database
 
 Role: TypeAlias = Literal["owner", "admin", "billing_manager", "member"]
 ROLES: Final[tuple[Role, ...]] = ("owner", "admin", "billing_manager", "member")
@@ -90,7 +90,9 @@ class Accounts:
             raise UnknownToken("a bearer token is required")
         token_id = UUID(match[1])
         with self._database.shared() as connection:
-            row = connection.execute(query("accounts", "admit"), {"token": token_id, "organization": organization}).fetchone()
+            row = connection.execute(
+                query("accounts", "admit"), {"token": token_id, "organization": organization}
+            ).fetchone()
             digest = row[0] if row else b"\0" * 32
             known = hmac.compare_digest(digest, _digest(match[2]))
             if row is None or not known or row[7] or row[8]:
@@ -101,7 +103,12 @@ class Accounts:
         return Holder(token_id, user_id, email, name, staff, frozenset(scopes), writes_for, role, exists)
 
     def issue(
-        self, user_id: str, *, organization: UUID | None = None, scopes: Collection[str] = (), expires_at: datetime | None = None
+        self,
+        user_id: str,
+        *,
+        organization: UUID | None = None,
+        scopes: Collection[str] = (),
+        expires_at: datetime | None = None,
     ) -> Issued:
         """A new token for somebody who is known; without scopes, what their role may do.
 
@@ -120,7 +127,9 @@ class Accounts:
         )  # fmt: skip
         return Issued(f"plt_{token_id.hex}_{secret}", token_id, expires_at)
 
-    def ensure_person(self, user_id: str, *, email: str | None = None, name: str | None = None, staff: bool = False) -> None:
+    def ensure_person(
+        self, user_id: str, *, email: str | None = None, name: str | None = None, staff: bool = False
+    ) -> None:
         """Makes or completes a user.
 
         Raises:
@@ -152,41 +161,42 @@ class Accounts:
         """All tokens, or a user's, oldest first, without anything secret."""
         names = ("id", "user_id", "organization_id", "scopes", "created_at", "expires_at", "last_used_at", "revoked_at")
         with self._database.shared() as connection:
-            return [dict(zip(names, row, strict=True)) for row in connection.execute(query("accounts", "tokens"), {"user": user_id})]
+            return [
+                dict(zip(names, row, strict=True))
+                for row in connection.execute(query("accounts", "tokens"), {"user": user_id})
+            ]
 
-    def operator(self) -> UUID:
+    def operator(self, connection: Connection | None = None) -> UUID:
         """The organisation whose log the installation's own changes go to."""
-        row = self._row("operator")
+        row = self._row("operator", connection)
         if row is None:
             raise PermalogError("the operator's organisation is missing: run `permalog migrate`")
         return row[0]
 
-    def organization_exists(self, organization: UUID) -> bool:
-        """Whether there is such an organisation, and it has not been erased."""
-        return bool((self._row("organization_exists", organization=organization) or (False,))[0])
+    def forget_person(self, user_id: str, connection: Connection) -> None:
+        """Blanks an account, revokes its tokens and ends its memberships, in the connection's transaction."""
+        self._row("forget_person", connection, user=user_id)
 
-    def forget_person(self, user_id: str) -> tuple[int, int]:
-        """Blanks an account, revokes its tokens, ends its memberships; how many tokens and memberships there were."""
-        row = self._row("forget_person", user=user_id)
-        return (row[0], row[1]) if row else (0, 0)
+    def forget_organization(self, organization: UUID, connection: Connection) -> None:
+        """Marks an organisation erased, revokes its services' tokens and ends its memberships, likewise."""
+        self._row("forget_organization", connection, organization=organization)
 
-    def forget_organization(self, organization: UUID) -> tuple[int, int]:
-        """Marks an organisation erased, revokes its services' tokens, ends its memberships."""
-        row = self._row("forget_organization", organization=organization)
-        return (row[0], row[1]) if row else (0, 0)
-
-    def set_aside(self, token_id: UUID, wanted: int) -> tuple[int, int]:
-        """Takes requests of this minute's allowance: (how many had been taken before, the minute in Unix seconds)."""
+    def set_aside(self, token_id: UUID, wanted: int) -> int:
+        """Takes requests of this minute's allowance; how many had been taken before."""
         row = self._row("set_aside", token=token_id, wanted=wanted)
-        return (row[0], row[1]) if row else (0, 0)
+        return row[0] if row else 0
 
     def clear_allowances(self) -> None:
         """Removes those of past minutes."""
         self._run("clear_allowances")
 
-    def _row(self, statement: str, **parameters: object) -> tuple[Any, ...] | None:
-        with self._database.shared() as connection:
+    def _row(
+        self, statement: str, connection: Connection | None = None, **parameters: object
+    ) -> tuple[Any, ...] | None:
+        if connection is not None:
             return connection.execute(query("accounts", statement), parameters).fetchone()
+        with self._database.shared() as own:
+            return own.execute(query("accounts", statement), parameters).fetchone()
 
     def _run(self, statement: str, **parameters: object) -> None:
         with self._database.shared() as connection:

@@ -21,7 +21,7 @@ GRANT SELECT (log_id, id, identity) ON permalog.event TO permalog_writer;
 GRANT INSERT (log_id, commitment, kind, actor_id, email, name, ip_address, user_agent, value, salt) ON permalog.identity TO permalog_writer;
 GRANT INSERT (log_id, organization_id, user_id), SELECT (log_id) ON permalog.log TO permalog_writer;
 GRANT INSERT (log_id, key, event_id, digest), SELECT (log_id, key, event_id, digest) ON permalog.event_key TO permalog_writer;
-GRANT EXECUTE ON FUNCTION permalog.append, permalog.take_envelope, permalog.take_owner, permalog.take_actor, permalog.take_personal,
+GRANT EXECUTE ON FUNCTION permalog.append, permalog.take_envelope, permalog.take_owner, permalog.take_actor, permalog.take_personal, permalog.recorder,
     permalog.event_time, permalog.may_import, permalog.text_member, permalog.check_members, permalog.payload_fault,
     permalog.is_exact_number, permalog.content_digest, permalog.stored_digest, permalog.commitment, permalog.known_identity,
     permalog.new_identity TO permalog_writer;
@@ -59,8 +59,11 @@ DROP POLICY IF EXISTS one_log ON permalog.identity;
 DROP POLICY IF EXISTS one_log ON permalog.log;
 CREATE POLICY one_log ON permalog.event FOR SELECT TO permalog_reader
     USING (log_id = nullif(current_setting('permalog.log_id', true), '')::uuid);
+-- Staff stay unnamed to everybody but staff: whoever does not say `permalog.viewer = 'staff'` does not see their rows at all,
+-- so that masking comes before every filter, search and count.
 CREATE POLICY one_log ON permalog.identity FOR SELECT TO permalog_reader
-    USING (log_id = nullif(current_setting('permalog.log_id', true), '')::uuid);
+    USING (log_id = nullif(current_setting('permalog.log_id', true), '')::uuid
+           AND (kind <> 'staff' OR current_setting('permalog.viewer', true) = 'staff'));
 CREATE POLICY one_log ON permalog.log FOR SELECT TO permalog_reader
     USING (log_id = nullif(current_setting('permalog.log_id', true), '')::uuid);
 

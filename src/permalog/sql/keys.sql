@@ -37,3 +37,13 @@ CREATE OR REPLACE FUNCTION permalog.id_time(id uuid) RETURNS timestamptz
            + (('x' || substr(replace(id::text, '-', ''), 1, 12))::bit(48)::bigint * 1000
               + ('x' || substr(replace(id::text, '-', ''), 14, 3))::bit(12)::integer) * interval '1 microsecond'
 $$;
+
+-- Who writes a row: the database's session user, or, where that is the service, the token that it acts for. No writer sets
+-- recorded_by, and only a login that is granted permalog_service can name a token (in the setting permalog.recorded_by).
+CREATE OR REPLACE FUNCTION permalog.recorder() RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN nullif(current_setting('permalog.recorded_by', true), '') IS NULL THEN session_user::text
+                WHEN to_regrole('permalog_service') IS NULL OR pg_has_role(session_user, to_regrole('permalog_service'), 'USAGE')
+                    THEN current_setting('permalog.recorded_by', true)
+                ELSE session_user::text END
+$$;

@@ -35,7 +35,7 @@ CREATE TABLE permalog.event (
     id             uuid        NOT NULL,            -- UUIDv7 of occurred_at: identity, order, cursor, partition
     occurred_at    timestamptz NOT NULL,
     recorded_at    timestamptz NOT NULL DEFAULT clock_timestamp(),   -- the database's clock; no writer may set it
-    recorded_by    text        NOT NULL DEFAULT session_user,
+    recorded_by    text        NOT NULL DEFAULT permalog.recorder(),
     action         text        NOT NULL,
     outcome        text        NOT NULL DEFAULT 'success',
     actor_type     text        NOT NULL,

@@ -54,3 +54,9 @@ CREATE UNLOGGED TABLE accounts.allowance (
     taken    integer     NOT NULL,
     PRIMARY KEY (token_id, minute)
 );
+
+-- What is recorded only once in a while (a member of staff viewing a log, a stranger knocking): SHA-256 of who, what and where.
+CREATE TABLE accounts.notice (
+    digest bytea       PRIMARY KEY CHECK (octet_length(digest) = 32),
+    until  timestamptz NOT NULL
+);

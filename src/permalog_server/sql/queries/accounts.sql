@@ -19,7 +19,7 @@ UPDATE accounts.token SET last_used_at = date_trunc('minute', clock_timestamp())
 -- Takes `wanted` requests of this minute's allowance; returns how many had been taken before.
 INSERT INTO accounts.allowance AS a (token_id, minute, taken) VALUES (%(token)s, date_trunc('minute', clock_timestamp()), %(wanted)s)
 ON CONFLICT (token_id, minute) DO UPDATE SET taken = a.taken + excluded.taken
-RETURNING taken - %(wanted)s AS before, extract(epoch FROM minute)::bigint AS minute;
+RETURNING taken - %(wanted)s;
 
 -- name: clear_allowances
 DELETE FROM accounts.allowance WHERE minute < clock_timestamp() - interval '5 minutes';
@@ -76,3 +76,22 @@ WITH tokens AS (UPDATE accounts.token SET revoked_at = coalesce(revoked_at, cloc
      memberships AS (DELETE FROM accounts.membership WHERE organization_id = %(organization)s RETURNING 1),
      organization AS (UPDATE accounts.organization SET deleted_at = coalesce(deleted_at, clock_timestamp()) WHERE organization_id = %(organization)s RETURNING 1)
 SELECT (SELECT count(*) FROM tokens), (SELECT count(*) FROM memberships);
+
+-- name: notice
+-- Whether this is the first time within the window that something is noticed.
+INSERT INTO accounts.notice AS n (digest, until) VALUES (%(digest)s, clock_timestamp() + make_interval(secs => %(seconds)s))
+ON CONFLICT (digest) DO UPDATE SET until = excluded.until WHERE n.until <= clock_timestamp()
+RETURNING true;
+
+-- name: clear_notices
+DELETE FROM accounts.notice WHERE until < clock_timestamp() - interval '1 hour';
+
+-- name: account_counts
+SELECT EXISTS (SELECT FROM accounts.person WHERE user_id = %(user)s AND deleted_at IS NULL),
+       (SELECT count(*) FROM accounts.token WHERE user_id = %(user)s AND revoked_at IS NULL),
+       (SELECT count(*) FROM accounts.membership WHERE user_id = %(user)s);
+
+-- name: organization_counts
+SELECT EXISTS (SELECT FROM accounts.organization WHERE organization_id = %(organization)s AND deleted_at IS NULL),
+       (SELECT count(*) FROM accounts.token WHERE organization_id = %(organization)s AND revoked_at IS NULL),
+       (SELECT count(*) FROM accounts.membership WHERE organization_id = %(organization)s);

@@ -1,0 +1,190 @@
+"""What the API takes and gives, as OpenAPI describes it. Answers are written by the library, and tests hold both together."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from permalog.event import ActorType, Outcome, Source
+
+_STRICT = ConfigDict(extra="forbid")
+_TIME = "2026-01-31T09:00:00.123456Z"
+
+
+class SelectionQuery(BaseModel):
+    """Which events: all given filters hold at once."""
+
+    model_config: ClassVar[ConfigDict] = _STRICT
+
+    action: list[str] = Field(default=[], description="Any of these actions; repeatable.")
+    actor_id: str | None = None
+    actor_email: str | None = Field(default=None, description="The address as it was then; case does not matter.")
+    resource_type: str | None = None
+    resource_id: str | None = None
+    outcome: Outcome | None = None
+    correlation_id: str | None = None
+    source: Source | None = None
+    search: str | None = Field(
+        default=None, description="A substring of one value of the metadata, or of an id; 1 to 200 characters."
+    )
+    start: str | None = Field(
+        default=None,
+        description="Inclusive: an RFC 3339 time or a date, in UTC without an offset.",
+        examples=["2026-01-01"],
+    )
+    end: str | None = Field(default=None, description="Exclusive.", examples=["2026-02-01"])
+
+
+class PageQuery(SelectionQuery):
+    """A page of them."""
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    before: str | None = Field(default=None, description="A `next_cursor`: the older page.")
+    after: str | None = Field(default=None, description="A `previous_cursor`: the nearest newer page.")
+
+
+class ExportRequest(SelectionQuery):
+    """An export: the list's filters, and a format."""
+
+    format: Literal["csv", "json", "ndjson"]
+
+
+class ActorDocument(BaseModel):
+    """Who did it. To customers, staff are `{"type": "staff", "id": null, "email": null, "name": "Support"}`."""
+
+    type: ActorType
+    id: str | None
+    email: str | None
+    name: str | None
+
+
+class ResourceDocument(BaseModel):
+    """What it happened to."""
+
+    type: str
+    id: str
+
+
+class EventDocument(BaseModel):
+    """One event."""
+
+    id: str = Field(examples=["019c1306-8d5b-7abc-8000-0123456789ab"])
+    occurred_at: str = Field(examples=[_TIME])
+    recorded_at: str = Field(examples=[_TIME])
+    recorded_by: str
+    action: str = Field(examples=["security.finding.dismissed"])
+    outcome: Outcome
+    actor: ActorDocument
+    resource: ResourceDocument
+    before_state: dict[str, Any] | None
+    after_state: dict[str, Any] | None
+    metadata: dict[str, Any]
+    correlation_id: str | None
+    source: Source | None
+    leaf_index: int | None = Field(description="Null until the event is sealed.")
+
+
+class PageDocument(BaseModel):
+    """A page, newest first."""
+
+    events: list[EventDocument]
+    has_next: bool
+    has_previous: bool
+    next_cursor: str | None
+    previous_cursor: str | None
+    partial: bool = Field(default=False, description="A search of fewer than three characters stopped at its bound.")
+
+
+class ActionCount(BaseModel):
+    """How often an action happened."""
+
+    action: str
+    count: int
+
+
+class ActorCount(BaseModel):
+    """How much an actor did."""
+
+    type: ActorType
+    id: str | None
+    name: str | None
+    count: int
+
+
+class DayCount(BaseModel):
+    """How much happened on a day (UTC)."""
+
+    day: str = Field(examples=["2026-01-31"])
+    count: int
+
+
+class SummaryDocument(BaseModel):
+    """Counts of the events that the filters select."""
+
+    total: int
+    first: str | None
+    last: str | None
+    by_action: list[ActionCount]
+    by_actor: list[ActorCount]
+    by_day: list[DayCount]
+
+
+class ActionDocument(BaseModel):
+    """One action of the catalogue."""
+
+    name: str
+    label: str
+    resource_type: str
+
+
+class CatalogueDocument(BaseModel):
+    """What may be recorded."""
+
+    actions: list[ActionDocument]
+
+
+class Batch(BaseModel):
+    """Events to be written, each in the form of docs/record-format.md."""
+
+    model_config: ClassVar[ConfigDict] = _STRICT
+
+    events: list[dict[str, Any]] = Field(min_length=1, max_length=1000)
+
+
+class ResultDocument(BaseModel):
+    """What became of one event."""
+
+    id: str | None = Field(description="Under which it is stored; null where it was rejected.")
+    status: Literal["created", "duplicate", "rejected"]
+    error: str | None = Field(description="Why it was rejected, beginning with the field.")
+
+
+class ResultsDocument(BaseModel):
+    """What became of each event, in order."""
+
+    results: list[ResultDocument]
+
+
+class ErasedLog(BaseModel):
+    """What was erased in one log."""
+
+    log_id: str
+    identities: int
+    events: int = Field(description="Removed with the person's own log; no organisation's event is touched.")
+
+
+class ErasureDocument(BaseModel):
+    """What was erased, or with `dry_run` would be."""
+
+    user_id: str
+    dry_run: bool
+    logs: list[ErasedLog]
+    tokens: int
+    memberships: int
+
+
+class Health(BaseModel):
+    """Whether it works."""
+
+    status: Literal["ok"]

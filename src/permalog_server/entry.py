@@ -1,0 +1,175 @@
+"""Entry: who comes in, through which route, to whose log, and what of it is recorded."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+from uuid import UUID
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from permalog import Actor, Event, Owner, Resource
+from permalog.viewer import Viewer
+from permalog_server.accounts import EXPORT, READ, Accounts, Holder, Role
+from permalog_server.allowance import Allowance
+from permalog_server.problem import Problem
+from permalog_server.sql import query
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from permalog import Permalog
+    from permalog_server.writing import Writers
+
+AUDITORS: Final[frozenset[Role]] = frozenset({"owner", "admin", "billing_manager"})
+"""Who may read an organisation's audit log."""
+VIEW_SECONDS: Final = 15 * 60
+KNOCK_SECONDS: Final = 60 * 60
+_VIEWED: Final = "security.audit_log.viewed"
+
+bearer: Final = HTTPBearer(auto_error=False, description="A token of `permalog token create`.")
+
+
+class Need(NamedTuple):
+    """What a route asks of whoever enters."""
+
+    scopes: frozenset[str]
+    """Any one of them."""
+    roles: frozenset[Role]
+    action: str
+    """Which event a denied attempt is."""
+
+
+READING: Final = Need(frozenset({READ}), AUDITORS, _VIEWED)
+EXPORTING: Final = Need(frozenset({EXPORT}), AUDITORS, "security.audit_log.exported")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Somebody who may do what they came for."""
+
+    holder: Holder
+    owner: Owner
+    viewer: Viewer
+    actor: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What admission works with; one for the application."""
+
+    log: Permalog
+    accounts: Accounts
+    allowance: Allowance
+    writers: Writers
+    journal: Path
+
+    def once(self, seconds: int, *what: object, event: Event) -> None:
+        """Records an event unless the same was noticed within so many seconds, by whichever process."""
+        digest = hashlib.sha256("\0".join(map(str, what)).encode()).digest()
+        with self.log.database.shared() as connection, connection.transaction():
+            if connection.execute(query("accounts", "notice"), {"digest": digest, "seconds": seconds}).fetchone():
+                self.log.record(event, connection=connection)
+
+
+class Visit:
+    """A request at the desk: nothing is decided yet."""
+
+    def __init__(self, request: Request, token: str | None, organization: UUID | None) -> None:
+        self._request: Final = request
+        self._token: Final = token
+        self.organization: Final = organization
+        self._desk: Final[Desk] = request.app.state.desk
+
+    def admit(self, need: Need, **details: Any) -> Entry:  # noqa: ANN401  whatever the event's metadata should hold
+        """Lets somebody in, or says why not; what must be on record is recorded.
+
+        Raises:
+            UnknownToken: no token, or none that is valid.
+            Problem: 404 for who is not a member, 403 for a role or a scope that is missing, 429 for too many requests.
+        """
+        holder = self._desk.accounts.admit(self._token, self.organization)
+        self._desk.allowance.take(holder.token_id)
+        if self.organization is not None:
+            self._check_membership(holder, need)
+        if not need.scopes & holder.scopes:
+            raise self._denied(holder, need, f"this token lacks the scope {' or '.join(sorted(need.scopes))}")
+        if self.organization is not None and not holder.staff and holder.role not in need.roles:
+            raise self._denied(holder, need, f"the role {holder.role} may not do this")
+        owner = Owner.user(holder.user_id) if self.organization is None else Owner.organization(self.organization)
+        entry = Entry(holder, owner, Viewer.STAFF if holder.staff else Viewer.CUSTOMER, self._actor(holder))
+        if need.action == _VIEWED and holder.staff and self.organization is not None:
+            self._note_view(entry, details)
+        return entry
+
+    @property
+    def log(self) -> Permalog:
+        """The log of the application."""
+        return self._desk.log
+
+    @property
+    def writers(self) -> Writers:
+        """The connections that write."""
+        return self._desk.writers
+
+    @property
+    def journal(self) -> Path:
+        """Where erasures are noted, outside the database."""
+        return self._desk.journal
+
+    @property
+    def accounts(self) -> Accounts:
+        """The accounts of the application."""
+        return self._desk.accounts
+
+    def _check_membership(self, holder: Holder, need: Need) -> None:
+        if holder.organization_exists and (holder.staff or holder.role is not None):
+            return
+        if holder.organization_exists:
+            event = self._denial(holder, need, "not a member")
+            self._desk.once(KNOCK_SECONDS, "knock", holder.user_id, self.organization, self._route, event=event)
+        raise Problem(HTTPStatus.NOT_FOUND, "there is no such organisation, or you are not a member of it")
+
+    def _denied(self, holder: Holder, need: Need, reason: str) -> Problem:
+        self._desk.log.record(self._denial(holder, need, reason))
+        return Problem(HTTPStatus.FORBIDDEN, reason)
+
+    def _denial(self, holder: Holder, need: Need, reason: str) -> Event:
+        owner = Owner.user(holder.user_id) if self.organization is None else Owner.organization(self.organization)
+        return Event(
+            owner=owner, action=need.action, outcome="denied", actor=self._actor(holder), source="api",
+            resource=Resource("audit_log", str(owner.log_id)), metadata={"route": self._route, "reason": reason},
+        )  # fmt: skip
+
+    def _note_view(self, entry: Entry, details: dict[str, Any]) -> None:
+        event = Event(
+            owner=entry.owner, action=_VIEWED, actor=entry.actor, source="api",
+            resource=Resource("audit_log", str(entry.owner.log_id)), metadata={"route": self._route, **details},
+        )  # fmt: skip
+        self._desk.once(VIEW_SECONDS, "view", entry.holder.user_id, entry.owner, event=event)
+
+    def _actor(self, holder: Holder) -> Actor:
+        make = Actor.staff if holder.staff else Actor.user
+        agent = self._request.headers.get("user-agent", "").replace("\0", "")[:2048] or None
+        address = self._request.client.host[:45] if self._request.client else None
+        return make(holder.user_id, email=holder.email, name=holder.name, ip_address=address, user_agent=agent)
+
+    @property
+    def _route(self) -> str:
+        return f"{self._request.method} {self._request.scope['route'].path}"
+
+
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+
+
+async def at_home(request: Request, credentials: Credentials) -> Visit:
+    """A visit to one's own log. Asynchronous, since it only looks at what is there already."""
+    return Visit(request, credentials.credentials if credentials else None, None)
+
+
+async def at_organization(request: Request, organization_id: UUID, credentials: Credentials) -> Visit:
+    """A visit to an organisation's log."""
+    return Visit(request, credentials.credentials if credentials else None, organization_id)

@@ -1,0 +1,128 @@
+"""Forgetting people and organisations: accounts, identities, personal logs; noted in a journal outside the database."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Literal
+from uuid import UUID
+
+import orjson
+
+from permalog import Event, Owner, Resource
+from permalog.errors import InvalidQuery
+from permalog_server.sql import query
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from permalog import Actor, Permalog
+    from permalog_server.accounts import Accounts
+
+_ERASED: Final = "security.log.user_erased"
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What was erased, or would be."""
+
+    kind: Literal["user", "organization"]
+    id: str
+    dry_run: bool
+    logs: list[dict[str, Any]]
+    tokens: int
+    memberships: int
+
+    def as_json(self) -> dict[str, Any]:
+        """As the API and the command line give it."""
+        return {
+            f"{self.kind}_id": self.id, "dry_run": self.dry_run, "logs": self.logs,
+            "tokens": self.tokens, "memberships": self.memberships,
+        }  # fmt: skip
+
+
+def forget_user(
+    log: Permalog, accounts: Accounts, journal: Path, user_id: str, actor: Actor, *, dry_run: bool = False
+) -> Erased | None:
+    """Erases a person everywhere, in one transaction; None where there is nobody and nothing to erase.
+
+    The journal comes first: an erasure that was noted and then failed is repeated, one that happened unnoted would be
+    undone by restoring a backup.
+    """
+    with log.database.shared() as connection, connection.transaction():
+        known = connection.execute(query("accounts", "account_counts"), {"user": user_id}).fetchone() or (False, 0, 0)
+        found = log.erase_user(user_id, actor=actor, dry_run=True, connection=connection)
+        if not known[0] and not found:
+            return None
+        if not dry_run:
+            note(journal, "user", user_id)
+            found = log.erase_user(user_id, actor=actor, connection=connection)
+            accounts.forget_person(user_id, connection)
+            _record(
+                log, accounts, connection, Resource("user", user_id), {"user_id": user_id, "logs": len(found)}, actor
+            )
+    return Erased("user", user_id, dry_run, [e.as_json() for e in found], known[1], known[2])
+
+
+def forget_organization(
+    log: Permalog, accounts: Accounts, journal: Path, organization: UUID, actor: Actor, *, dry_run: bool = False
+) -> Erased | None:
+    """Erases an organisation's log as a whole, and its accounts; None where there is nothing to erase."""
+    with log.database.shared() as connection, connection.transaction():
+        counts = connection.execute(query("accounts", "organization_counts"), {"organization": organization}).fetchone()
+        known = counts or (False, 0, 0)
+        found = log.erase_organization(organization, dry_run=True, connection=connection)
+        if not known[0] and not found:
+            return None
+        if not dry_run:
+            note(journal, "organization", str(organization))
+            found = log.erase_organization(organization, connection=connection)
+            accounts.forget_organization(organization, connection)
+            what = {"organization_id": str(organization), "events": sum(e.events for e in found)}
+            _record(log, accounts, connection, Resource("organization", str(organization)), what, actor)
+    return Erased("organization", str(organization), dry_run, [e.as_json() for e in found], known[1], known[2])
+
+
+def note(journal: Path, kind: str, identifier: str) -> None:
+    """Appends one line to the journal, and waits until it is on disk. It holds ids only."""
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    line = (
+        orjson.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), "erased": kind, "id": identifier}) + b"\n"
+    )
+    handle = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(handle, line)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def noted(journal: Path) -> Generator[tuple[str, str]]:
+    """What a journal says was erased: (``user`` or ``organization``, id), in order.
+
+    Raises:
+        InvalidQuery: a line is none of ours; names it.
+    """
+    for number, line in enumerate(journal.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+            kind, identifier = str(entry["erased"]), str(entry["id"])
+        except (ValueError, KeyError, TypeError):
+            raise InvalidQuery(f"line {number}", "is no line of an erasure journal") from None
+        if kind not in {"user", "organization"}:
+            raise InvalidQuery(f"line {number}", "erased: must be user or organization")
+        yield kind, identifier
+
+
+def _record(
+    log: Permalog, accounts: Accounts, connection: Any, resource: Resource, what: dict[str, Any], actor: Actor
+) -> None:
+    owner = Owner.organization(accounts.operator(connection))
+    log.record(
+        Event(owner=owner, action=_ERASED, actor=actor, resource=resource, metadata=what, source="api"), connection
+    )

@@ -1,0 +1,159 @@
+"""Errors as the API answers them: RFC 9457 problem documents that name the field."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from psycopg import OperationalError
+from psycopg_pool import PoolTimeout
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from permalog.errors import ContentConflict, DatabaseProblem, EventNotFound, InvalidEvent, InvalidQuery, NotAllowed
+from permalog_server.accounts import UnknownToken
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fastapi import FastAPI
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+
+class Fault(BaseModel):
+    """One thing that is wrong with a request."""
+
+    field: str = Field(description="The member or parameter, such as `limit` or `events[3].actor.id`.")
+    reason: str = Field(description="What is wrong with it, without its value.")
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457: what went wrong, for programs and people."""
+
+    type: str = Field(default="about:blank", description="Nothing beyond what the status says.")
+    title: str = Field(description="The status in words.", examples=["Unprocessable Content"])
+    status: int = Field(description="The HTTP status.", examples=[422])
+    detail: str = Field(description="What is the matter, in a sentence.", examples=["limit: must be 1 to 100"])
+    errors: list[Fault] = Field(default=[], description="Which fields are wrong, where it is about fields.")
+
+
+class Problem(Exception):
+    """An error that a client is told."""
+
+    def __init__(
+        self, status: int, detail: str, faults: Sequence[tuple[str, str]] = (), headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status: Final = status
+        self.detail: Final = detail
+        self.faults: Final = faults
+        self.headers: Final = headers
+
+    def document(self) -> bytes:
+        """The problem document as JSON."""
+        body: dict[str, Any] = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.faults:
+            body["errors"] = [{"field": field, "reason": reason} for field, reason in self.faults]
+        return orjson.dumps(body)
+
+    def response(self) -> Response:
+        """The answer."""
+        return Response(self.document(), self.status, self.headers, MEDIA_TYPE)
+
+
+def invalid(field: str, reason: str) -> Problem:
+    """A request that breaks a rule."""
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{field}: {reason}", [(field, reason)])
+
+
+def unauthorized(detail: str) -> Problem:
+    """No token, or none that is valid."""
+    return Problem(HTTPStatus.UNAUTHORIZED, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of a route's errors."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
+        }
+        for status in statuses
+    }
+
+
+def of(error: Exception) -> Problem | None:
+    """The problem that an error of the library means to a client; None: it is a fault of ours."""
+    match error:
+        case Problem():
+            return error
+        case UnknownToken():
+            return unauthorized(str(error))
+        case NotAllowed():
+            return Problem(HTTPStatus.FORBIDDEN, str(error), [(error.field, error.reason)])
+        case InvalidQuery() | InvalidEvent():
+            return invalid(error.field, error.reason)
+        case EventNotFound():
+            return Problem(HTTPStatus.NOT_FOUND, "there is no such event in this log")
+        case ContentConflict():
+            return Problem(HTTPStatus.CONFLICT, str(error), [(error.field, "was used before with other content")])
+        case DatabaseProblem() | OperationalError() | PoolTimeout():
+            return Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE, "the database cannot be reached", headers={"Retry-After": "5"}
+            )
+        case RequestValidationError():
+            return _of_validation(error)
+        case HTTPException():
+            return Problem(error.status_code, _sentence(error), headers=error.headers)
+        case _:
+            return None
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error of the application a problem document."""
+
+    async def answer(_: Request, error: Exception) -> Response:
+        problem = of(error)
+        if problem is None:
+            raise error
+        return problem.response()
+
+    for kind in (Problem, UnknownToken, InvalidQuery, InvalidEvent, EventNotFound, ContentConflict, DatabaseProblem):
+        app.add_exception_handler(kind, answer)
+    for kind in (OperationalError, PoolTimeout, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, answer)
+
+
+def _of_validation(error: RequestValidationError) -> Problem:
+    faults: list[tuple[str, str]] = []
+    for fault in error.errors():
+        where = fault["loc"][1:] if fault["loc"][0] in {"query", "path", "body", "header"} else fault["loc"]
+        field = ".".join(str(part) for part in where) or str(fault["loc"][0])
+        reason = "unknown parameter" if fault["type"] == "extra_forbidden" else str(fault["msg"])
+        faults.append((field[:200], reason))
+        if len(faults) == _MOST_FAULTS:
+            break
+    field, reason = faults[0]
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{field}: {reason}", faults)
+
+
+_MOST_FAULTS: Final = 20
+"""Thousands of wrong parameters do not make a long answer."""
+
+
+def _sentence(error: HTTPException) -> str:
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return "there is nothing here; GET / says what there is"
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return "this route has other methods; see /openapi.json"
+    return str(error.detail)

@@ -1,0 +1,144 @@
+"""Events that come over HTTP: each is judged by itself, and stored together with the others."""
+
+from __future__ import annotations
+
+import queue
+import re
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+import psycopg
+
+from permalog import Event, Owner
+from permalog.errors import InvalidEvent, PermalogError, UnknownAction
+from permalog.payload import parsed
+from permalog.store import Dated, Writer
+from permalog_server.accounts import WRITE, Holder
+from permalog_server.problem import Problem, invalid
+
+if TYPE_CHECKING:
+    from permalog.database import Database, Writing
+    from permalog.store import Outcome
+    from permalog_server.entry import Entry, Visit
+
+MOST: Final = 1000
+WRITERS: Final = 4
+"""Connections for each of the two rights; further requests wait for one."""
+_KEY: Final = re.compile(r"[!-~]{1,200}", re.ASCII)
+
+
+class Writers:
+    """Connections in a writer's role, handed out one request at a time."""
+
+    def __init__(self, database: Database) -> None:
+        self._database: Final = database
+        self._idle: Final[dict[Writing, queue.LifoQueue[Writer | None]]] = {
+            "permalog_writer": queue.LifoQueue(), "permalog_importer": queue.LifoQueue(),
+        }  # fmt: skip
+        for idle in self._idle.values():
+            for _ in range(WRITERS):
+                idle.put(None)
+
+    def store(self, role: Writing, recorded_by: str, events: list[Dated]) -> list[Outcome]:
+        """Stores events in this role; a broken connection is replaced, once.
+
+        Raises:
+            psycopg.Error: the database cannot be reached.
+        """
+        idle = self._idle[role]
+        writer = idle.get()
+        try:
+            if writer is not None:
+                try:
+                    return self._stored(writer, recorded_by, events)
+                except psycopg.OperationalError:
+                    writer.close()  # it may have been idle while the server restarted: once more, on a new one
+            writer = Writer(self._database, role)
+            return self._stored(writer, recorded_by, events)
+        finally:
+            idle.put(None if writer is None or writer.is_broken else writer)
+
+    @staticmethod
+    def _stored(writer: Writer, recorded_by: str, events: list[Dated]) -> list[Outcome]:
+        writer.act_for(recorded_by)
+        return writer.store(events)
+
+    def close(self) -> None:
+        """Closes those that are idle."""
+        for idle in self._idle.values():
+            while not idle.empty():
+                if (writer := idle.get_nowait()) is not None:
+                    writer.close()
+
+
+def store(guest: Visit, entry: Entry, body: bytes, key: str | None) -> bytes:
+    """Stores the events of a request body, and says of each what became of it, as JSON.
+
+    Raises:
+        Problem: the body or the idempotency key cannot be read; nothing was stored.
+    """
+    if key is not None and not _KEY.fullmatch(key):
+        raise invalid("Idempotency-Key", "must be 1 to 200 visible ASCII characters")
+    results: list[dict[str, Any]] = []
+    good: list[Dated] = []
+    places: list[int] = []
+    now = datetime.now(UTC)
+    for place, raw in enumerate(_events(body)):
+        results.append({"id": None, "status": "rejected", "error": None})
+        try:
+            event = _event(raw, guest, entry, None if key is None else f"{key}/{place}")
+            good.append(Dated.of(event, now))
+            places.append(place)
+        except PermalogError as error:
+            results[place]["error"] = str(error)
+    if good:
+        role = "permalog_importer" if WRITE in entry.holder.scopes else "permalog_writer"
+        for place, outcome in zip(
+            places, guest.writers.store(role, f"token:{entry.holder.token_id}", good), strict=True
+        ):
+            error = None if outcome.error is None else str(outcome.error)
+            results[place] = {"id": None if error else str(outcome.id), "status": outcome.status, "error": error}
+    return orjson.dumps({"results": results})
+
+
+def _events(body: bytes) -> list[Any]:
+    try:
+        document = parsed(body)
+    except InvalidEvent as error:
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"the body {error.reason}", [("body", error.reason)]) from None
+    if not isinstance(document, dict) or document.keys() != {"events"}:
+        raise invalid("body", 'must be {"events": […]}')
+    events: object = document["events"]  # pyright: ignore[reportUnknownVariableType]
+    if not isinstance(events, list) or not 1 <= len(events) <= MOST:  # pyright: ignore[reportUnknownArgumentType]
+        raise invalid("events", f"must be a list of 1 to {MOST}")
+    return events  # pyright: ignore[reportUnknownVariableType]
+
+
+def _event(raw: object, guest: Visit, entry: Entry, key: str | None) -> Event:
+    if not isinstance(raw, dict):
+        raise InvalidEvent("event", "must be an object")
+    given: dict[str, Any] = {"source": "api", **raw}
+    if "owner" not in given:
+        given["owner"] = _as_json(entry.owner)
+    if key is not None and given.get("event_key") is None:
+        given["event_key"] = key
+    event = Event.from_json(given)
+    _check_owner(event.owner, entry.holder, guest)
+    if not guest.log.knows(event.action):
+        raise UnknownAction(event.action)
+    return event
+
+
+def _check_owner(owner: Owner, holder: Holder, guest: Visit) -> None:
+    """A service writes for every owner, or for the one organisation that its token or the route names."""
+    only = guest.organization or holder.writes_for
+    if only is not None and owner.organization_id != only:
+        raise InvalidEvent("owner", "is not the organisation that this token or route is for")
+
+
+def _as_json(owner: Owner) -> dict[str, str]:
+    if owner.organization_id is not None:
+        return {"organization_id": str(owner.organization_id)}
+    return {"user_id": owner.user_id or ""}
