@@ -77,6 +77,7 @@ DROP POLICY IF EXISTS write_any ON permalog.event_key;
 DROP POLICY IF EXISTS see_any ON permalog.event_key;
 CREATE POLICY write_any ON permalog.identity FOR INSERT TO permalog_writer WITH CHECK (true);
 CREATE POLICY open_any ON permalog.log FOR INSERT TO permalog_writer WITH CHECK (true);
-CREATE POLICY see_open ON permalog.log FOR SELECT TO permalog_writer USING (true);
+CREATE POLICY see_open ON permalog.log FOR SELECT TO permalog_writer
+    USING (current_user IN ('permalog_writer', 'permalog_importer'));   -- by name, as above: it would show a reader all owners
 CREATE POLICY write_any ON permalog.event_key FOR INSERT TO permalog_writer WITH CHECK (true);
 CREATE POLICY see_any ON permalog.event_key FOR SELECT TO permalog_writer USING (true);
