@@ -30,9 +30,7 @@ _LONGEST: Final = {
     "correlation_id": 255,
     "search": LONGEST_SEARCH,
 }
-_TIME: Final = re.compile(
-    r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)?)?", re.ASCII
-)
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)?)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,3 +163,7 @@ def _moment(field: str, value: object) -> datetime | None:
     if moment < EPOCH:
         raise InvalidQuery(field, "is before 1970, when no event can be")
     return moment
+
+
+EVERYTHING: Final = Filters()
+"""No filter: all events."""

@@ -26,7 +26,7 @@ GRANT EXECUTE ON FUNCTION permalog.append, permalog.take_envelope, permalog.take
 -- Readers: the events and identities of one log, without the salts.
 GRANT SELECT ON permalog.event, permalog.log TO permalog_reader;
 GRANT SELECT (log_id, commitment, kind, actor_id, email, name, ip_address, user_agent, value, erased_at) ON permalog.identity TO permalog_reader;
-GRANT EXECUTE ON FUNCTION permalog.mentions, permalog.people_of_email TO permalog_reader;
+GRANT EXECUTE ON FUNCTION permalog.mentions(jsonb, text, text, text, text), permalog.people_of_email TO permalog_reader;
 
 -- The sealer reads everything as it is stored, and takes events off the list.
 GRANT SELECT ON permalog.event, permalog.identity, permalog.log TO permalog_sealer;
