@@ -143,6 +143,11 @@ class Permalog:
         """What this application declares, and what the library itself records."""
         return self._catalogue
 
+    def known_actions(self) -> frozenset[str]:
+        """The names of all actions that the database admits now, retired ones included."""
+        self._refresh_actions()
+        return frozenset(self._known)
+
     @property
     def database(self) -> Database:
         """The database, for what builds on the library."""
