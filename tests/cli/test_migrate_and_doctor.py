@@ -48,6 +48,10 @@ def test_the_doctor_finds_nothing_wrong_with_a_fresh_database(permalog: Command)
     assert permalog("doctor").code == 0
 
 
+SWAP_ACTIONS = """
+    ALTER TABLE permalog.event DROP CONSTRAINT event_action;
+    ALTER TABLE permalog.event ADD CONSTRAINT event_action CHECK (action = ANY ('{{security.x.y}}'::text[]))
+"""
 FAULTS = {
     "roles of others": ("ALTER TABLE permalog.event OWNER TO CURRENT_USER", "owner"),
     "trigger off": ("ALTER TABLE permalog.event DISABLE TRIGGER refuse_change", "triggers"),
@@ -57,11 +61,7 @@ FAULTS = {
     "no partitions": ("DROP TABLE permalog.event_{last}", "partitions"),
     "old routine": ("DELETE FROM permalog.migration WHERE name = 'guards.sql'", "migrations"),
     "no trigrams": ("DROP EXTENSION pg_trgm CASCADE", "pg_trgm"),
-    "action not admitted": (
-        "ALTER TABLE permalog.event DROP CONSTRAINT event_action;"
-        "ALTER TABLE permalog.event ADD CONSTRAINT event_action CHECK (action = ANY ('{{security.x.y}}'::text[]))",
-        "actions",
-    ),
+    "action not admitted": (SWAP_ACTIONS, "actions"),
 }
 
 
