@@ -10,6 +10,7 @@ from permalog.catalogue import BUILT_IN, Catalogue
 from permalog.database import Database
 from permalog.errors import InvalidEvent, NotAllowed, PermalogError, UnknownAction
 from permalog.migrate import migrate
+from permalog.reading import Reading
 from permalog.record import Receipt, Recorder
 from permalog.sql import query
 from permalog.store import Writer
@@ -30,7 +31,7 @@ RECENT: Final = timedelta(days=7)
 """Older events need the right to import; bounds how far back a stolen writer's password can write."""
 
 
-class Permalog:
+class Permalog(Reading):
     """An audit log in one PostgreSQL database. Made by `connect` or `embedded`, safe to share between threads.
 
     Args of both:
@@ -50,7 +51,7 @@ class Permalog:
         server: EmbeddedServer | None = None,
     ) -> None:
         """Use `connect` or `embedded`."""
-        self._database: Final = database
+        super().__init__(database, self._commit)
         self._catalogue: Final = catalogue
         self._importing: Final = importing
         self._server: Final = server
@@ -124,6 +125,13 @@ class Permalog:
         except PermalogError as error:
             return self._recorder.reject(event, error)
         return self._recorder.submit(event)
+
+    def _commit(self, event: Event) -> None:
+        """Records an event in a transaction of its own, and waits for it."""
+        self._check(event)
+        self._open(event.owner)
+        with self._database.shared() as connection:
+            statements.execute(event, connection)
 
     def statement(self, event: Event, style: Style = "any") -> Statement:
         """SQL and parameters that record an event, for a driver or a transaction that Permalog does not know.

@@ -182,6 +182,11 @@ class Resource:
 _acting: ContextVar[Actor | None] = ContextVar("permalog_actor", default=None)
 
 
+def current_actor() -> Actor | None:
+    """The actor of the `acting_as` block that the caller is in, or None."""
+    return _acting.get()
+
+
 @contextmanager
 def acting_as(actor: Actor) -> Generator[None]:
     """Events made inside this block, in this thread or task, have this actor unless they name another."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, time
-from typing import TYPE_CHECKING, Final, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, TypeAlias, TypedDict, get_args
 
 from permalog.errors import InvalidQuery
 from permalog.event import Outcome, Source
@@ -33,6 +33,22 @@ _LONGEST: Final = {
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)?)?", re.ASCII)
 
 
+class FilterArguments(TypedDict, total=False):
+    """The filters as keyword arguments: see `Filters`."""
+
+    action: str | Iterable[str]
+    actor_id: str | None
+    actor_email: str | None
+    resource_type: str | None
+    resource_id: str | None
+    outcome: str | None
+    correlation_id: str | None
+    source: str | None
+    search: str | None
+    start: Moment | None
+    end: Moment | None
+
+
 @dataclass(frozen=True, slots=True)
 class Filters:
     """Which events: all given filters hold at once; none given means every event.
@@ -49,7 +65,7 @@ class Filters:
             when the filters are used.
     """
 
-    action: tuple[str, ...] | Iterable[str] = ()
+    action: str | Iterable[str] = ()
     actor_id: str | None = None
     actor_email: str | None = None
     resource_type: str | None = None

@@ -81,3 +81,6 @@ SELECT actor_id, commitments FROM permalog.people_of_email(%(email)s)
 -- name: lowered
 -- What is searched for, as the database lower-cases it, and the same as it stands inside jsonb's text.
 SELECT lower(%(search)s), to_jsonb(lower(%(search)s))::text
+
+-- name: catalogue
+SELECT action, label, resource_type, retired FROM permalog.catalogue ORDER BY action COLLATE "C"
