@@ -3,13 +3,14 @@
     server      a running PostgreSQL, once as the embedded 18 and once as 15 where that is installed
     template    a migrated database on it, made once
     database    the address of a fresh copy of the template, for one test
+    log         a Permalog on it, closed after the test
+    login       makes logins with certain roles, and gives their addresses of the database
 
 All workers of a run share the servers: the first that needs one starts it under a lock, the controller stops
 it.
 """
 
 import fcntl
-import importlib
 import json
 import os
 import shutil
@@ -26,7 +27,11 @@ import pytest
 from psycopg import sql
 
 import postgres15
+from actions import ACTIONS
 from permalog import embedded
+from permalog.catalogue import BUILT_IN
+from permalog.client import Permalog
+from permalog.migrate import migrate
 from servers import Server
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -126,6 +131,12 @@ def on_database(url: str, name: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
+def as_user(url: str, name: str) -> str:
+    """The same database's address for another login."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{name}@{parts.netloc.rpartition('@')[2]}"))
+
+
 def run_on(url: str, statement: LiteralString, **names: str) -> None:
     """Run a statement that no transaction may hold, such as CREATE DATABASE."""
     with psycopg.connect(url, autocommit=True) as connection:
@@ -134,7 +145,7 @@ def run_on(url: str, statement: LiteralString, **names: str) -> None:
 
 def migrated_template(url: str) -> None:
     """Bring an empty database to the newest schema."""
-    importlib.import_module("permalog.migrate").migrate(url)
+    migrate(url, BUILT_IN | ACTIONS)
 
 
 @pytest.fixture(scope="session")
@@ -176,3 +187,29 @@ def empty_database(new_database: Callable[[str], str]) -> str:
 def database(new_database: Callable[[str], str], template: str) -> str:
     """The address of a fresh, migrated database, as the server's superuser."""
     return new_database(template)
+
+
+@pytest.fixture
+def log(database: str) -> Iterator[Permalog]:
+    """The library on a fresh database."""
+    with Permalog.connect(database, catalogue=ACTIONS) as opened:
+        yield opened
+
+
+@pytest.fixture
+def login(database: str) -> Iterator[Callable[..., str]]:
+    """Make logins that are granted the given roles; each gets its address of the database, and is dropped after."""
+    names: list[str] = []
+
+    def make(*roles: str, attributes: LiteralString = "") -> str:
+        name = f"test_{uuid.uuid4().hex}"
+        run_on(database, "CREATE ROLE {name} LOGIN " + attributes, name=name)
+        names.append(name)
+        for role in roles:
+            run_on(database, "GRANT {role} TO {name}", role=role, name=name)
+        return as_user(database, name)
+
+    yield make
+    for name in names:
+        run_on(database, "DROP OWNED BY {name}", name=name)
+        run_on(database, "DROP ROLE {name}", name=name)

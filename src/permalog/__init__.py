@@ -1,6 +1,7 @@
 """Permalog: an audit log on PostgreSQL that nobody can quietly alter."""
 
 from permalog.catalogue import Action, Catalogue, Payload
+from permalog.client import Permalog
 from permalog.errors import PermalogError
 from permalog.event import Actor, Event, Owner, Resource, acting_as
 from permalog.payload import Personal
@@ -12,6 +13,7 @@ __all__ = [
     "Event",
     "Owner",
     "Payload",
+    "Permalog",
     "PermalogError",
     "Personal",
     "Resource",

@@ -133,6 +133,18 @@ def _refuse_private(value: object, path: str) -> None:
 BUILT_IN: Final = Catalogue(
     [
         Action("security.audit_log.exported", "audit_log", "Audit log exported"),
+        Action("security.audit_log.viewed", "audit_log", "Audit log viewed by support"),
+        Action("security.audit_log.evidence_created", "audit_log", "Evidence bundle created"),
+        Action("security.access.token_created", "audit_log", "Access token created"),
+        Action("security.access.token_revoked", "audit_log", "Access token revoked"),
+        Action("security.access.role_changed", "audit_log", "Role changed"),
+        Action("security.access.denied", "audit_log", "Access denied"),
+        Action("security.log.key_rotated", "audit_log", "Signing key rotated"),
+        Action("security.log.hold_placed", "audit_log", "Legal hold placed"),
+        Action("security.log.hold_released", "audit_log", "Legal hold released"),
+        Action("security.log.retention_applied", "audit_log", "Retention applied"),
+        Action("security.log.user_erased", "audit_log", "User erased"),
+        Action("security.log.resumed", "audit_log", "Log resumed after a restore"),
     ],
 )
 """What the library itself records."""

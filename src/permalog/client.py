@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from permalog import statement as statements
 from permalog.catalogue import BUILT_IN, Catalogue
 from permalog.database import Database
+from permalog.erasure import ErasedLog, erase_organization, erase_user
 from permalog.errors import InvalidEvent, NotAllowed, PermalogError, UnknownAction
+from permalog.event import Actor, current_actor
 from permalog.migrate import migrate
+from permalog.reading import Reading
 from permalog.record import Receipt, Recorder
 from permalog.sql import query
 from permalog.store import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable
     from pathlib import Path
     from types import TracebackType
     from uuid import UUID
 
     from permalog.catalogue import Action
+    from permalog.database import Connection
     from permalog.embedded import EmbeddedServer
     from permalog.event import Event, Owner
     from permalog.record import FailureHook, Stats
@@ -30,7 +35,7 @@ RECENT: Final = timedelta(days=7)
 """Older events need the right to import; bounds how far back a stolen writer's password can write."""
 
 
-class Permalog:
+class Permalog(Reading):
     """An audit log in one PostgreSQL database. Made by `connect` or `embedded`, safe to share between threads.
 
     Args of both:
@@ -50,7 +55,7 @@ class Permalog:
         server: EmbeddedServer | None = None,
     ) -> None:
         """Use `connect` or `embedded`."""
-        self._database: Final = database
+        super().__init__(database, self._commit)
         self._catalogue: Final = catalogue
         self._importing: Final = importing
         self._server: Final = server
@@ -125,6 +130,13 @@ class Permalog:
             return self._recorder.reject(event, error)
         return self._recorder.submit(event)
 
+    def _commit(self, event: Event) -> None:
+        """Records an event in a transaction of its own, and waits for it."""
+        self._check(event)
+        self._open(event.owner)
+        with self._database.shared() as connection:
+            statements.execute(event, connection)
+
     def statement(self, event: Event, style: Style = "any") -> Statement:
         """SQL and parameters that record an event, for a driver or a transaction that Permalog does not know.
 
@@ -134,6 +146,43 @@ class Permalog:
         self._check(event)
         return statements.statement(event, style)
 
+    def knows(self, action: str) -> bool:
+        """Whether the database knows an action; one that was admitted since it was last asked counts, too."""
+        if action not in self._known:
+            self._refresh_actions()
+        return action in self._known
+
+    def erase_user(
+        self, user_id: str, *, actor: Actor | None = None, dry_run: bool = False, connection: Connection | None = None
+    ) -> list[ErasedLog]:
+        """Forgets a person: their identities in all logs, and the log that they own; in one transaction.
+
+        Events of others stay as they are, and each organisation's log that is concerned gets a record. ``actor`` is who
+        erases (else that of `acting_as`, else the system); with ``dry_run``, nothing is written. The login needs
+        the role ``permalog_privacy``.
+
+        Returns:
+            What was erased, a row for each log; empty where there was nothing.
+        """
+        who = actor or current_actor() or Actor.system("permalog")
+        with self._joined(connection) as used:
+            return erase_user(used, user_id, who, dry_run=dry_run)
+
+    def erase_organization(
+        self, organization_id: UUID, *, dry_run: bool = False, connection: Connection | None = None
+    ) -> list[ErasedLog]:
+        """Removes an organisation's log as a whole; what stays is a tombstone, which refuses new events."""
+        with self._joined(connection) as used:
+            return erase_organization(used, organization_id, dry_run=dry_run)
+
+    @contextmanager
+    def _joined(self, connection: Connection | None) -> Generator[Connection]:
+        if connection is not None:
+            yield connection
+            return
+        with self._database.shared() as own, own.transaction():
+            yield own
+
     def writer(self) -> Writer:
         """A connection of its own for storing many events and learning what became of each, such as an import."""
         return Writer(self._database, "permalog_importer" if self._importing else "permalog_writer")
@@ -142,6 +191,11 @@ class Permalog:
     def catalogue(self) -> Catalogue:
         """What this application declares, and what the library itself records."""
         return self._catalogue
+
+    def known_actions(self) -> frozenset[str]:
+        """The names of all actions that the database admits now, retired ones included."""
+        self._refresh_actions()
+        return frozenset(self._known)
 
     @property
     def database(self) -> Database:
@@ -176,10 +230,8 @@ class Permalog:
 
     def _check(self, event: Event) -> None:
         action = self._catalogue.get(event.action)
-        if event.action not in self._known:
-            self._refresh_actions()
-            if event.action not in self._known:
-                raise UnknownAction(event.action)
+        if not self.knows(event.action):
+            raise UnknownAction(event.action)
         if event.occurred_at is not None:
             now = datetime.now(UTC)
             if event.occurred_at > now + timedelta(minutes=5):

@@ -182,6 +182,11 @@ class Resource:
 _acting: ContextVar[Actor | None] = ContextVar("permalog_actor", default=None)
 
 
+def current_actor() -> Actor | None:
+    """The actor of the `acting_as` block that the caller is in, or None."""
+    return _acting.get()
+
+
 @contextmanager
 def acting_as(actor: Actor) -> Generator[None]:
     """Events made inside this block, in this thread or task, have this actor unless they name another."""
@@ -294,7 +299,7 @@ class Event(BaseModel):
 
     def to_json(self) -> bytes:
         """The NDJSON form, compact, without a newline; absent members left out."""
-        return orjson.dumps(self, default=_plain)
+        return orjson.dumps(self, default=_plain, option=orjson.OPT_PASSTHROUGH_DATACLASS)
 
 
 _EXPORT_ONLY: Final = frozenset({"recorded_at", "recorded_by", "leaf_index"})
@@ -302,7 +307,12 @@ _EXPORT_ONLY: Final = frozenset({"recorded_at", "recorded_by", "leaf_index"})
 
 def _plain(value: object) -> Any:  # noqa: ANN401
     if isinstance(value, Event):
-        return {name: member for name in Event.model_fields if (member := getattr(value, name)) not in (None, {})}
+        members = {name: member for name in Event.model_fields if (member := getattr(value, name)) is not None}
+        if not value.metadata:
+            del members["metadata"]  # which is never absent; an empty state differs from none
+        return members
+    if isinstance(value, Owner | Actor | Resource):
+        return {name: member for name in value.__slots__ if (member := getattr(value, name)) is not None}
     if isinstance(value, payloads.Personal):
         return {"$personal": {"kind": value.kind, "value": value.value}}
     raise TypeError

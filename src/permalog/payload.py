@@ -15,7 +15,7 @@ import orjson
 from permalog.errors import InvalidEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 MAX_BYTES: Final = 65_536
 """Bounds what one event costs to store, hash and show; as compact UTF-8 JSON, for each of the three payloads."""
@@ -64,7 +64,7 @@ def checked(payload: object, field: str) -> dict[str, Any]:
     copy = _object(payload, field, 1)  # pyright: ignore[reportUnknownArgumentType]  its keys are checked there
     if not isinstance(copy, dict):
         raise InvalidEvent(field, "must be an object, not a personal value")
-    if len(orjson.dumps(copy, default=_personal_form)) > MAX_BYTES:
+    if len(wire(copy)) > MAX_BYTES:
         raise InvalidEvent(field, f"is larger than {MAX_BYTES} bytes")
     return copy
 
@@ -201,15 +201,14 @@ def _personal(payload: Mapping[Any, Any], path: str) -> Personal:
     return Personal(inside["kind"], inside["value"])  # pyright: ignore[reportUnknownArgumentType]
 
 
-def _personal_form(value: object) -> Any:  # noqa: ANN401
-    if isinstance(value, Personal):
-        return {"$personal": {"kind": value.kind, "value": value.value}}
-    raise TypeError
+def _personal_form(value: Personal) -> Any:  # noqa: ANN401
+    return {"$personal": {"kind": value.kind, "value": value.value}}
 
 
-def wire(payload: dict[str, Any]) -> bytes:
-    """A checked payload as compact JSON, personal values in their outer form."""
-    return orjson.dumps(payload, default=_personal_form)
+def wire(payload: dict[str, Any], personal: Callable[[Personal], object] = _personal_form) -> bytes:
+    """A checked payload as compact JSON; `personal` writes personal values, by default in their outer form."""
+    # Without the option orjson would write a Personal, which is a dataclass, by itself: its value in clear.
+    return orjson.dumps(payload, default=personal, option=orjson.OPT_PASSTHROUGH_DATACLASS)
 
 
 def _is_text(value: object, most: int) -> bool:

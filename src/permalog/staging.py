@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from permalog.identity import Identity, new_salt
-from permalog.payload import Personal
+from permalog.payload import Personal, wire
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -83,13 +81,11 @@ class Batch:
         if payload is None:
             return NULL
 
-        def committed(value: object) -> dict[str, str]:
-            if isinstance(value, Personal):
-                text = self._new(log_id, Identity(value.kind, value=value.value), event_id)
-                return {"$identity": text[3:].decode()}
-            raise TypeError
+        def committed(value: Personal) -> dict[str, str]:
+            text = self._new(log_id, Identity(value.kind, value=value.value), event_id)
+            return {"$identity": text[3:].decode()}
 
-        return orjson.dumps(payload, default=committed).replace(b"\\", b"\\\\")
+        return wire(payload, committed).replace(b"\\", b"\\\\")
 
     def _new(self, log_id: UUID, identity: Identity, event_id: UUID | None) -> bytes:
         salt = new_salt()

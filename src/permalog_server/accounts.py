@@ -117,7 +117,7 @@ class Accounts:
         """
         unknown = set(scopes) - SCOPES.keys()
         if unknown:
-            message = f"scope: {sorted(unknown)[0]!r} is none of {', '.join(SCOPES)}"
+            message = f"scope: {min(unknown)!r} is none of {', '.join(SCOPES)}"
             raise ValueError(message)
         token_id, secret = uuid4(), base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("=")
         writes = {WRITE, RECORD} & set(scopes)

@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from permalog_server import problem
 from permalog_server.accounts import Accounts
 from permalog_server.allowance import Allowance
-from permalog_server.entry import Desk, at_home, at_organization
+from permalog_server.entry import Desk, organization_of_route
 from permalog_server.guard import Guard
 from permalog_server.metrics import REGISTRY, RecorderMetrics
 from permalog_server.problem import ProblemDocument
@@ -55,8 +55,13 @@ def create_app(log: Permalog, *, journal: Path, requests_a_minute: int = REQUEST
     desk = Desk(log, accounts, Allowance(accounts, requests_a_minute), Writers(log.database), journal)
     app.state.desk = desk
     app.include_router(service.router)
-    app.include_router(audit_log.routes(at_home, "personal"), prefix="/v1")
-    app.include_router(audit_log.routes(at_organization, "organization"), prefix="/v1/organizations/{organization_id}")
+    app.include_router(audit_log.router, prefix="/v1", tags=["personal"])
+    app.include_router(
+        audit_log.router,
+        prefix="/v1/organizations/{organization_id}",
+        tags=["organization"],
+        dependencies=[Depends(organization_of_route)],
+    )
     app.include_router(users.router, prefix="/v1")
     problem.install(app)
     app.add_middleware(Guard)

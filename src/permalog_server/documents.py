@@ -1,8 +1,8 @@
-"""What the API takes and gives, as OpenAPI describes it. Answers are written by the library, and tests hold both together."""
+"""What the API takes and gives, as OpenAPI describes it; answers are written by the library, and tests hold them together."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -136,20 +136,13 @@ class ActionDocument(BaseModel):
     name: str
     label: str
     resource_type: str
+    retired: bool
 
 
 class CatalogueDocument(BaseModel):
     """What may be recorded."""
 
     actions: list[ActionDocument]
-
-
-class Batch(BaseModel):
-    """Events to be written, each in the form of docs/record-format.md."""
-
-    model_config: ClassVar[ConfigDict] = _STRICT
-
-    events: list[dict[str, Any]] = Field(min_length=1, max_length=1000)
 
 
 class ResultDocument(BaseModel):
@@ -188,3 +181,48 @@ class Health(BaseModel):
     """Whether it works."""
 
     status: Literal["ok"]
+
+
+BATCH_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["events"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "events": {
+                            "type": "array",
+                            "minItems": 1,
+                            "maxItems": 1000,
+                            "items": {"type": "object"},
+                            "description": "Each in the form of docs/record-format.md; without an owner, the route's.",
+                        }
+                    },
+                },
+                "example": {
+                    "events": [
+                        {
+                            "action": "security.finding.dismissed",
+                            "actor": {"type": "user", "id": "u_1", "email": "ada@acme.example"},
+                            "resource": {"type": "security_finding", "id": "fnd_1"},
+                            "metadata": {"reason": "tolerable_risk"},
+                        }
+                    ]
+                },
+            }
+        },
+    },
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "description": "`<key>/<position>` becomes the event key of every event that has none.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
+        }
+    ],
+}
+"""What `POST …/events` takes: the events are read by the library, which refuses duplicate keys and inexact numbers."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from fastapi import Depends, Request
@@ -15,6 +15,7 @@ from permalog import Actor, Event, Owner, Resource
 from permalog.viewer import Viewer
 from permalog_server.accounts import EXPORT, READ, Accounts, Holder, Role
 from permalog_server.allowance import Allowance
+from permalog_server.guard import template_of
 from permalog_server.problem import Problem
 from permalog_server.sql import query
 
@@ -41,6 +42,8 @@ class Need(NamedTuple):
     roles: frozenset[Role]
     action: str
     """Which event a denied attempt is."""
+    for_services: bool = False
+    """Whether the scope alone is enough."""
 
 
 READING: Final = Need(frozenset({READ}), AUDITORS, _VIEWED)
@@ -93,11 +96,11 @@ class Visit:
         """
         holder = self._desk.accounts.admit(self._token, self.organization)
         self._desk.allowance.take(holder.token_id)
-        if self.organization is not None:
+        if self.organization is not None and not self._is_service(holder, need):
             self._check_membership(holder, need)
         if not need.scopes & holder.scopes:
             raise self._denied(holder, need, f"this token lacks the scope {' or '.join(sorted(need.scopes))}")
-        if self.organization is not None and not holder.staff and holder.role not in need.roles:
+        if not self._may_by_role(holder, need):
             raise self._denied(holder, need, f"the role {holder.role} may not do this")
         owner = Owner.user(holder.user_id) if self.organization is None else Owner.organization(self.organization)
         entry = Entry(holder, owner, Viewer.STAFF if holder.staff else Viewer.CUSTOMER, self._actor(holder))
@@ -124,6 +127,15 @@ class Visit:
     def accounts(self) -> Accounts:
         """The accounts of the application."""
         return self._desk.accounts
+
+    def _is_service(self, holder: Holder, need: Need) -> bool:
+        """A service writes for whom its token is for, without being anybody's member."""
+        return (
+            need.for_services and bool(need.scopes & holder.scopes) and holder.writes_for in {None, self.organization}
+        )
+
+    def _may_by_role(self, holder: Holder, need: Need) -> bool:
+        return self.organization is None or holder.staff or holder.role in need.roles or self._is_service(holder, need)
 
     def _check_membership(self, holder: Holder, need: Need) -> None:
         if holder.organization_exists and (holder.staff or holder.role is not None):
@@ -159,17 +171,21 @@ class Visit:
 
     @property
     def _route(self) -> str:
-        return f"{self._request.method} {self._request.scope['route'].path}"
+        return f"{self._request.method} {template_of(self._request.scope)}"
 
 
-Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+async def organization_of_route(organization_id: UUID) -> UUID:
+    """Declares the parameter of an organisation's routes, and refuses what is no UUID."""
+    return organization_id
 
 
-async def at_home(request: Request, credentials: Credentials) -> Visit:
-    """A visit to one's own log. Asynchronous, since it only looks at what is there already."""
-    return Visit(request, credentials.credentials if credentials else None, None)
+async def _visit(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+) -> Visit:
+    """A request at the desk. Asynchronous, since it only looks at what is there already."""
+    organization = request.path_params.get("organization_id")
+    return Visit(request, credentials and credentials.credentials, None if organization is None else UUID(organization))
 
 
-async def at_organization(request: Request, organization_id: UUID, credentials: Credentials) -> Visit:
-    """A visit to an organisation's log."""
-    return Visit(request, credentials.credentials if credentials else None, organization_id)
+Guest: TypeAlias = Annotated[Visit, Depends(_visit)]
+"""What every route takes: whoever has come, not yet admitted."""

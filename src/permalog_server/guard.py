@@ -47,6 +47,14 @@ _HEADERS: Final = (
 )
 
 
+def template_of(scope: Scope) -> str:
+    """The path of a request with the names of its parameters in their places; ``none`` where no route matched."""
+    if "endpoint" not in scope:
+        return "none"
+    names = {str(value): f"{{{name}}}" for name, value in scope["path_params"].items()}
+    return "/".join(names.get(part, part) for part in str(scope["path"]).split("/"))
+
+
 class _ReaderLeft(Exception):
     """The client has gone, or has stopped reading."""
 
@@ -100,9 +108,8 @@ class _Request:
 
     @property
     def route(self) -> str:
-        """The route's template, never the path: ids and cursors stay out of logs and metrics."""
-        route = self._scope.get("route")
-        return getattr(route, "path", "none")
+        """The route's template, never the path: ids stay out of logs and metrics."""
+        return template_of(self._scope)
 
     def refuse_unfit(self, *, busy: bool) -> None:
         """Raises what needs no look at the body."""

@@ -49,7 +49,7 @@ class Problem(Exception):
         self, status: int, detail: str, faults: Sequence[tuple[str, str]] = (), headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(detail)
-        self.status: Final = status
+        self.status: Final = int(status)
         self.detail: Final = detail
         self.faults: Final = faults
         self.headers: Final = headers

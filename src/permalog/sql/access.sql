@@ -29,7 +29,7 @@ GRANT EXECUTE ON FUNCTION permalog.append, permalog.take_envelope, permalog.take
 -- Readers: the events and identities of one log, without the salts.
 GRANT SELECT ON permalog.event, permalog.log TO permalog_reader;
 GRANT SELECT (log_id, commitment, kind, actor_id, email, name, ip_address, user_agent, value, erased_at) ON permalog.identity TO permalog_reader;
-GRANT EXECUTE ON FUNCTION permalog.mentions TO permalog_reader;
+GRANT EXECUTE ON FUNCTION permalog.mentions(jsonb, text, text, text, text), permalog.people_of_email TO permalog_reader;
 
 -- The sealer reads everything as it is stored, and takes events off the list.
 GRANT SELECT ON permalog.event, permalog.identity, permalog.log TO permalog_sealer;
@@ -95,7 +95,8 @@ DROP POLICY IF EXISTS write_any ON permalog.event_key;
 DROP POLICY IF EXISTS see_any ON permalog.event_key;
 CREATE POLICY write_any ON permalog.identity FOR INSERT TO permalog_writer WITH CHECK (true);
 CREATE POLICY open_any ON permalog.log FOR INSERT TO permalog_writer WITH CHECK (true);
-CREATE POLICY see_open ON permalog.log FOR SELECT TO permalog_writer USING (true);
+CREATE POLICY see_open ON permalog.log FOR SELECT TO permalog_writer
+    USING (current_user IN ('permalog_writer', 'permalog_importer'));   -- by name, as above: it would show a reader all owners
 CREATE POLICY write_any ON permalog.event_key FOR INSERT TO permalog_writer WITH CHECK (true);
 CREATE POLICY see_any ON permalog.event_key FOR SELECT TO permalog_writer USING (true);
 

@@ -1,17 +1,18 @@
-"""The audit log's routes, defined once for a person's own log and for an organisation's."""
+"""The audit log's routes: defined once, included for a person's own log and for an organisation's."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
+import orjson
+from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
 from permalog_server.accounts import RECORD, WRITE
 from permalog_server.documents import (
-    Batch,
+    BATCH_BODY,
     CatalogueDocument,
     EventDocument,
     ExportRequest,
@@ -20,123 +21,96 @@ from permalog_server.documents import (
     ResultsDocument,
     SelectionQuery,
     SummaryDocument,
-)  # fmt: skip
-from permalog_server.entry import EXPORTING, READING, Need, Visit
+)
+from permalog_server.entry import EXPORTING, READING, Guest, Need
 from permalog_server.problem import described
 from permalog_server.writing import store
 
+router: Final = APIRouter(prefix="/audit-log")
+
+WRITING: Final = Need(frozenset({WRITE, RECORD}), frozenset(), "security.access.denied", for_services=True)
 _JSON: Final = "application/json"
 _MEDIA: Final = {"csv": "text/csv; charset=utf-8", "json": _JSON, "ndjson": "application/x-ndjson"}
-_ERRORS: Final = described(401, 403, 404, 422, 429, 503)
-_BODY_ERRORS: Final = described(401, 403, 404, 408, 413, 415, 422, 429, 503)
-WRITING: Final = Need(
-    frozenset({WRITE, RECORD}), frozenset({"owner", "admin", "billing_manager", "member"}), "security.access.denied"
-)
+_ERRORS: Final = described(401, 403, 404, 414, 415, 422, 429, 503)
+_BODY_ERRORS: Final = described(400, 401, 403, 404, 408, 413, 414, 415, 422, 429, 503)
+_TEXT: Final = {"schema": {"type": "string"}}
+_EXPORT: Final[dict[str, Any]] = {
+    "description": "The export. It is on record twice: before its first byte and after its last.",
+    "content": {
+        "text/csv": _TEXT,
+        "application/x-ndjson": _TEXT,
+        _JSON: {"schema": {"type": "array", "items": {"$ref": "#/components/schemas/EventDocument"}}},
+    },
+}
 
 
-class Raw(Response):
+class Written(Response):
     """JSON that the library wrote."""
 
     media_type: str | None = _JSON
 
 
-def routes(visit: Any, tag: str) -> APIRouter:  # noqa: ANN401  the dependency that makes a Visit
-    """The routes, for the place that `visit` leads to."""
-    router = APIRouter(tags=[tag])
-    Guest = Annotated[Visit, Depends(visit)]
-
-    @router.get(
-        "/audit-log/events", response_model=PageDocument, responses=_ERRORS, summary="A page of events, newest first"
+@router.get("/events", response_model=PageDocument, responses=_ERRORS, summary="A page of events, newest first")
+def list_events(guest: Guest, wanted: Annotated[PageQuery, Query()]) -> Response:
+    """All given filters hold at once."""
+    entry = guest.admit(READING, filters=sorted(_filters(wanted)))
+    page = guest.log.list(
+        entry.owner,
+        before=wanted.before,
+        after=wanted.after,
+        limit=wanted.limit,
+        viewer=entry.viewer,
+        **_filters(wanted),
     )
-    def list_events(guest: Guest, wanted: Annotated[PageQuery, Query()]) -> Response:
-        entry = guest.admit(READING, **_noted(wanted))
-        page = guest.log.list(
-            entry.owner,
-            before=wanted.before,
-            after=wanted.after,
-            limit=wanted.limit,
-            viewer=entry.viewer,
-            **_filters(wanted),
-        )
-        return Raw(page.to_json())
+    return Written(page.to_json())
 
-    @router.get("/audit-log/events/{event_id}", response_model=EventDocument, responses=_ERRORS, summary="One event")
-    def get_event(guest: Guest, event_id: UUID) -> Response:
-        entry = guest.admit(READING)
-        return Raw(guest.log.get(entry.owner, event_id, viewer=entry.viewer).to_json())
 
-    @router.get(
-        "/audit-log/summary",
-        response_model=SummaryDocument,
-        responses=_ERRORS,
-        summary="Counts by action, actor and day",
+@router.get("/events/{event_id}", response_model=EventDocument, responses=_ERRORS, summary="One event")
+def get_event(guest: Guest, event_id: UUID) -> Response:
+    """As the list shows it."""
+    entry = guest.admit(READING)
+    return Written(guest.log.get(entry.owner, event_id, entry.viewer).to_json())
+
+
+@router.get("/summary", response_model=SummaryDocument, responses=_ERRORS, summary="Counts by action, actor and day")
+def summary(guest: Guest, wanted: Annotated[SelectionQuery, Query()]) -> Response:
+    """Of the events that the filters select."""
+    entry = guest.admit(READING, filters=sorted(_filters(wanted)))
+    return Written(orjson.dumps(guest.log.summary(entry.owner, viewer=entry.viewer, **_filters(wanted)).as_json()))
+
+
+@router.get("/actions", response_model=CatalogueDocument, responses=_ERRORS, summary="The catalogue of actions")
+def actions(guest: Guest) -> dict[str, Any]:
+    """Retired ones included: events may have them."""
+    guest.admit(READING)
+    return {"actions": guest.log.actions()}
+
+
+@router.post("/export", response_class=Response, responses={200: _EXPORT, **_BODY_ERRORS}, summary="Export events")
+def export(guest: Guest, wanted: ExportRequest) -> StreamingResponse:
+    """All events that the filters select, newest first, as a stream of any size."""
+    entry = guest.admit(EXPORTING)
+    pieces = guest.log.export_stream(
+        entry.owner, wanted.format, actor=entry.actor, through="api", viewer=entry.viewer, **_filters(wanted)
     )
-    def summary(guest: Guest, wanted: Annotated[SelectionQuery, Query()]) -> Response:
-        entry = guest.admit(READING, **_noted(wanted))
-        return Raw(guest.log.summary(entry.owner, viewer=entry.viewer, **_filters(wanted)).to_json())
+    name = f'attachment; filename="audit-log.{wanted.format}"'
+    return StreamingResponse(pieces, media_type=_MEDIA[wanted.format], headers={"Content-Disposition": name})
 
-    @router.get(
-        "/audit-log/actions", response_model=CatalogueDocument, responses=_ERRORS, summary="The catalogue of actions"
-    )
-    def actions(guest: Guest) -> dict[str, Any]:
-        guest.admit(READING)
-        return {"actions": guest.log.actions()}
 
-    @router.post(
-        "/audit-log/export", response_class=Response, responses={200: _export_description(), **_BODY_ERRORS},
-        summary="All events that the filters select, as a stream",
-    )  # fmt: skip
-    def export(guest: Guest, wanted: ExportRequest) -> StreamingResponse:
-        entry = guest.admit(EXPORTING)
-        pieces = guest.log.export_pieces(
-            entry.owner, wanted.format, actor=entry.actor, source="api", viewer=entry.viewer, **_filters(wanted)
-        )
-        name = f"audit-log.{wanted.format}"
-        return StreamingResponse(
-            pieces, media_type=_MEDIA[wanted.format], headers={"Content-Disposition": f'attachment; filename="{name}"'}
-        )
-
-    @router.post(
-        "/audit-log/events", response_model=ResultsDocument, responses={**_BODY_ERRORS, **described(400)},
-        summary="Write events; each is answered by itself", openapi_extra=_batch_description(),
-    )  # fmt: skip
-    async def write(guest: Guest, request: Request) -> Response:
-        body = await request.body()
-        key = request.headers.get("idempotency-key")
-        return await run_in_threadpool(lambda: Raw(store(guest, guest.admit(WRITING), body, key)))
-
-    return router
+@router.post(
+    "/events",
+    response_model=ResultsDocument,
+    responses=_BODY_ERRORS,
+    summary="Write events",
+    openapi_extra=BATCH_BODY,
+)
+async def write(guest: Guest, request: Request) -> Response:
+    """Each event is judged by itself; the same key or id with the same content again is a duplicate."""
+    body = await request.body()
+    key = request.headers.get("idempotency-key")
+    return await run_in_threadpool(lambda: Written(store(guest, guest.admit(WRITING), body, key)))
 
 
 def _filters(wanted: SelectionQuery) -> dict[str, Any]:
     given = wanted.model_dump(include=set(SelectionQuery.model_fields))
     return {name: value for name, value in given.items() if value not in (None, [])}
-
-
-def _noted(wanted: SelectionQuery) -> dict[str, Any]:
-    """What a recorded view says of the filters: their names, not their values."""
-    return {"filters": sorted(_filters(wanted))}
-
-
-def _export_description() -> dict[str, Any]:
-    media = {kind.partition(";")[0]: {"schema": {"type": "string"}} for kind in _MEDIA.values() if kind != _JSON}
-    return {
-        "description": "The export. It is on record twice: before its first byte and after its last.",
-        "content": {
-            **media,
-            _JSON: {"schema": {"type": "array", "items": {"$ref": "#/components/schemas/EventDocument"}}},
-        },
-    }
-
-
-def _batch_description() -> dict[str, Any]:
-    return {
-        "requestBody": {"required": True, "content": {_JSON: {"schema": Batch.model_json_schema(ref_template="#/components/schemas/{model}")}}},
-        "parameters": [
-            {
-                "name": "Idempotency-Key", "in": "header", "required": False,
-                "description": "`<key>/<position>` becomes the event key of every event that has none.",
-                "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
-            }
-        ],
-    }  # fmt: skip

@@ -6,12 +6,12 @@ from http import HTTPStatus
 from typing import Annotated, Final
 
 import orjson
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 
 from permalog_server.accounts import FORGET
 from permalog_server.documents import ErasureDocument
-from permalog_server.entry import Need, Visit, at_home
+from permalog_server.entry import Guest, Need
 from permalog_server.forgetting import forget_user
 from permalog_server.problem import Problem, described
 
@@ -24,7 +24,7 @@ router: Final = APIRouter(tags=["users"])
     summary="Delete a user: their personal data goes, the record stays",
 )  # fmt: skip
 def delete_user(
-    guest: Annotated[Visit, Depends(at_home)],
+    guest: Guest,
     user_id: Annotated[str, Path(min_length=1, max_length=255, pattern=r"^[^\x00]*$")],
     dry_run: Annotated[bool, Query(description="Only say what would be erased.")] = False,  # noqa: FBT002  a query parameter
 ) -> Response:

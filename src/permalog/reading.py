@@ -1,0 +1,143 @@
+"""What one can ask of a log: pages, one event, counts, exports."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TextIO, cast
+
+from permalog import export as exports
+from permalog.event import Actor, current_actor
+from permalog.filters import Filters
+from permalog.query import DEFAULT_LIMIT, Page, get_event, list_events
+from permalog.sql import query
+from permalog.summary import Summary, summary
+from permalog.viewer import Viewer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from typing import Unpack
+    from uuid import UUID
+
+    from permalog.database import Database
+    from permalog.event import Event, Owner, Source
+    from permalog.export import Exported
+    from permalog.export_formats import ExportFormat
+    from permalog.filters import FilterArguments
+    from permalog.stored import StoredEvent
+
+_NOBODY: Final = Actor.system("permalog")
+
+
+class Reading:
+    """The reading half of `permalog.Permalog`: every method takes the filters of `permalog.filters.Filters` by name.
+
+    ``viewer`` says who looks: to a customer, staff are “Support” everywhere, and no filter or search tells them apart.
+
+    Raises of all:
+        InvalidQuery: a filter breaks a rule; `field` names it.
+        DatabaseProblem: the database cannot be reached.
+    """
+
+    def __init__(self, database: Database, record_now: Callable[[Event], object]) -> None:
+        """``record_now`` records an event, committed when it returns: what a reader must not get ahead of."""
+        self._database: Final = database
+        self._record_now: Final = record_now
+
+    def list(
+        self,
+        owner: Owner,
+        *,
+        before: str | None = None,
+        after: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+        viewer: Viewer = Viewer.STAFF,
+        **filters: Unpack[FilterArguments],
+    ) -> Page:
+        """One page, newest first: the newest events, those before a cursor (older), or those after one (newer).
+
+        Raises:
+            InvalidCursor: a cursor of another log or of other filters.
+        """
+        return list_events(
+            self._database, owner, Filters(**filters), before=before, after=after, limit=limit, viewer=viewer
+        )
+
+    def get(self, owner: Owner, event_id: UUID, viewer: Viewer = Viewer.STAFF) -> StoredEvent:
+        """One event.
+
+        Raises:
+            EventNotFound: this log has none of this id.
+        """
+        return get_event(self._database, owner, event_id, viewer)
+
+    def summary(self, owner: Owner, *, viewer: Viewer = Viewer.STAFF, **filters: Unpack[FilterArguments]) -> Summary:
+        """Counts by action, by actor and by day, from one snapshot."""
+        return summary(self._database, owner, Filters(**filters), viewer)
+
+    def actions(self) -> list[dict[str, Any]]:
+        """The catalogue as the database has it: name, label, resource type and whether it is retired, by name."""
+        with self._database.shared() as connection:
+            rows = connection.execute(query("filters", "catalogue")).fetchall()
+        return [
+            {"name": n, "label": label, "resource_type": kind, "retired": retired} for n, label, kind, retired in rows
+        ]
+
+    def export(
+        self,
+        owner: Owner,
+        format: ExportFormat,
+        file: BinaryIO | TextIO,
+        *,
+        actor: Actor | None = None,
+        through: Source | None = None,
+        viewer: Viewer = Viewer.STAFF,
+        **filters: Unpack[FilterArguments],
+    ) -> Exported:
+        """Writes all events that the filters select to a file, newest first, in constant memory.
+
+        It is on record twice: `started`, committed before the first byte is written, and `finished`. Who exports is
+        ``actor``, else that of `acting_as`, else the system; ``through`` becomes the record's `source`.
+
+        Raises:
+            Exception: whatever writing raises; the record then says that the export is not complete.
+        """
+
+        def write(piece: bytes) -> object:
+            if isinstance(file, io.TextIOBase):
+                return cast("TextIO", file).write(piece.decode())
+            return cast("BinaryIO", file).write(piece)
+
+        who = actor or current_actor() or _NOBODY
+        return exports.export(
+            self._database,
+            owner,
+            format,
+            write,
+            Filters(**filters),
+            record=self._record_now,
+            actor=who,
+            source=through,
+            viewer=viewer,
+        )
+
+    def export_stream(
+        self,
+        owner: Owner,
+        format: ExportFormat,
+        *,
+        actor: Actor,
+        through: Source | None = None,
+        viewer: Viewer = Viewer.STAFF,
+        **filters: Unpack[FilterArguments],
+    ) -> Generator[bytes]:
+        """The same in pieces, for whoever answers a request with it; one that is closed early is recorded as such."""
+        return exports.stream(
+            self._database,
+            owner,
+            format,
+            Filters(**filters),
+            record=self._record_now,
+            actor=actor,
+            source=through,
+            viewer=viewer,
+        )

@@ -1,0 +1,65 @@
+-- Reading events, newest first. Run as permalog_reader, inside one log. {where} is put together from filters.sql; {search},
+-- where it is parted from the rest, too. Nothing is joined: identities are fetched for the rows of a page, once they are known.
+
+-- name: row
+-- What permalog.stored.Stored holds, in its order. Payloads and times as text: they go out as they come.
+e.id::text,
+to_char(e.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+to_char(e.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+e.recorded_by, e.action, e.outcome, e.actor_type, e.actor_id, e.identity, e.resource_type, e.resource_id,
+e.before_state::text, e.after_state::text, e.metadata::text, e.correlation_id, e.source, NULL::bigint
+
+-- name: older
+SELECT {row} FROM permalog.event AS e WHERE {where} AND e.id < %(position)s ORDER BY e.id DESC LIMIT %(rows)s
+
+-- name: newer
+-- The nearest newer ones, the nearest first.
+SELECT {row} FROM permalog.event AS e WHERE {where} AND e.id > %(position)s ORDER BY e.id LIMIT %(rows)s
+
+-- name: is_older
+SELECT EXISTS (SELECT FROM permalog.event AS e WHERE {where} AND e.id < %(position)s)
+
+-- name: is_newer
+SELECT EXISTS (SELECT FROM permalog.event AS e WHERE {where} AND e.id > %(position)s)
+
+-- name: older_within
+-- For a search that no index helps: only among the next `bound` events.
+SELECT {row}
+FROM (SELECT * FROM permalog.event AS e WHERE {where} AND e.id < %(position)s ORDER BY e.id DESC LIMIT %(bound)s) AS e
+WHERE {search} ORDER BY e.id DESC LIMIT %(rows)s
+
+-- name: newer_within
+SELECT {row}
+FROM (SELECT * FROM permalog.event AS e WHERE {where} AND e.id > %(position)s ORDER BY e.id LIMIT %(bound)s) AS e
+WHERE {search} ORDER BY e.id LIMIT %(rows)s
+
+-- name: is_older_within
+SELECT EXISTS (SELECT FROM (SELECT * FROM permalog.event AS e WHERE {where} AND e.id < %(position)s ORDER BY e.id DESC LIMIT %(bound)s) AS e
+               WHERE {search})
+
+-- name: is_newer_within
+SELECT EXISTS (SELECT FROM (SELECT * FROM permalog.event AS e WHERE {where} AND e.id > %(position)s ORDER BY e.id LIMIT %(bound)s) AS e
+               WHERE {search})
+
+-- name: older_bound
+-- The last event within the bound, where there is a further one behind it.
+SELECT last.id FROM (SELECT e.id FROM permalog.event AS e WHERE {where} AND e.id < %(position)s ORDER BY e.id DESC
+                     OFFSET %(bound)s - 1 LIMIT 2) AS last ORDER BY last.id DESC
+
+-- name: newer_bound
+SELECT last.id FROM (SELECT e.id FROM permalog.event AS e WHERE {where} AND e.id > %(position)s ORDER BY e.id
+                     OFFSET %(bound)s - 1 LIMIT 2) AS last ORDER BY last.id
+
+-- name: one
+SELECT {row} FROM permalog.event AS e WHERE e.log_id = %(log_id)s AND e.id = %(id)s
+
+-- name: newest
+SELECT e.id FROM permalog.event AS e WHERE e.log_id = %(log_id)s ORDER BY e.id DESC LIMIT 1
+
+-- name: plan_anew
+SET LOCAL plan_cache_mode = force_custom_plan
+
+-- name: identities
+SELECT commitment, kind, actor_id, email, name, ip_address, user_agent, value FROM permalog.identity
+WHERE log_id = %(log_id)s AND commitment = ANY (%(commitments)s)
+  AND (kind <> 'staff' OR current_setting('permalog.viewer', true) = 'staff')   -- masked, whatever the policies say

@@ -1,0 +1,71 @@
+"""Putting the parts together: the database and the log that a command works on, from the settings."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from permalog import embedded
+from permalog.catalogue import BUILT_IN, Catalogue
+from permalog.client import Permalog
+from permalog.migrate import migrate
+from permalog.record import report_to_sentry
+from permalog_server.settings import Settings
+from security_agent.actions import CATALOGUE
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+ACTIONS: Final[Catalogue] = BUILT_IN | CATALOGUE
+"""Every action of this installation."""
+
+
+class Place(NamedTuple):
+    """A database."""
+
+    url: str
+    data_dir: Path | None
+    """Where the embedded server keeps it; None: it is the operator's own."""
+
+
+def settings() -> Settings:
+    """The settings of this process."""
+    return Settings.read(os.environ)
+
+
+@contextmanager
+def open_database(*, migrated: bool = True) -> Generator[Place]:
+    """The database of the settings. The embedded one is started, and migrated unless told otherwise.
+
+    Raises:
+        DatabaseProblem: the embedded server cannot be started, or its database not be migrated.
+    """
+    chosen = settings()
+    if chosen.database_url is not None:
+        yield Place(chosen.database_url, None)
+        return
+    with embedded.start(chosen.data_dir) as server:
+        if server.notice is not None:
+            print(server.notice, file=sys.stderr)
+        if migrated:
+            migrate(server.url, ACTIONS)
+        yield Place(server.url, server.data_dir)
+
+
+@contextmanager
+def open_log(place: Place | None = None, *, importing: bool = False) -> Generator[Permalog]:
+    """The log in the settings' database, or in `place`.
+
+    Raises:
+        DatabaseProblem: the database cannot be reached or started, or has not been migrated.
+    """
+    if place is None:
+        with open_database() as found, open_log(found, importing=importing) as log:
+            yield log
+        return
+    hook = report_to_sentry if settings().sentry_dsn else None
+    with Permalog.connect(place.url, catalogue=CATALOGUE, on_failure=hook, importing=importing) as log:
+        yield log

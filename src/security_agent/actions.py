@@ -1,0 +1,40 @@
+"""The actions of the security agent: everything that it may put on record.
+
+A name is never removed, since records keep it: what is no longer recorded becomes ``retired=True``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from permalog import Action, Catalogue
+
+FINDING: Final = "security_finding"
+CONFIG: Final = "agent_config"
+INTEGRATION: Final = "integration"
+AUDIT_LOG: Final = "audit_log"
+
+CATALOGUE: Final = Catalogue(
+    [
+        Action("security.finding.created", FINDING, "Finding created"),
+        Action("security.finding.status_change", FINDING, "Finding status changed"),
+        Action("security.finding.severity_changed", FINDING, "Finding severity changed"),
+        Action("security.finding.dismissed", FINDING, "Finding dismissed"),
+        Action("security.finding.auto_dismissed", FINDING, "Finding dismissed automatically"),
+        Action("security.finding.analysis_started", FINDING, "Analysis started"),
+        Action("security.finding.analysis_completed", FINDING, "Analysis completed"),
+        Action("security.finding.analysis_failed", FINDING, "Analysis failed"),
+        Action("security.finding.deleted", FINDING, "Finding deleted"),
+        Action("security.finding.write_back_completed", FINDING, "Dismissal written back to the source"),
+        Action("security.config.enabled", CONFIG, "Security agent enabled"),
+        Action("security.config.disabled", CONFIG, "Security agent disabled"),
+        Action("security.config.updated", CONFIG, "Configuration updated"),
+        Action("security.sync.triggered", CONFIG, "Sync triggered"),
+        Action("security.sync.completed", CONFIG, "Sync completed"),
+        Action("security.installation.connected", INTEGRATION, "Installation connected"),
+        Action("security.installation.suspended", INTEGRATION, "Installation suspended"),
+        Action("security.installation.removed", INTEGRATION, "Installation removed"),
+        Action("security.compliance_report.generated", AUDIT_LOG, "Compliance report generated"),
+    ],
+)
+"""What the agent declares when it opens the log."""
