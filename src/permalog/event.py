@@ -41,7 +41,11 @@ Outcome: TypeAlias = Literal["success", "failure", "denied"]
 ActorType: TypeAlias = Literal["user", "staff", "api_key", "system"]
 Source: TypeAlias = Literal["web", "api", "worker", "cron", "callback", "webhook", "cli", "import"]
 
-_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_RFC3339: Final = re.compile(
+    # PostgreSQL takes offsets up to 15:59, and Python refuses the hour 24 and the second 60.
+    r"\d{4}-\d\d-\d\d[Tt]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?([Zz]|[+-](0\d|1[0-5]):[0-5]\d)",
+    re.ASCII,
+)
 _STRICT: Final = ConfigDict(extra="forbid")
 
 
@@ -242,7 +246,7 @@ class Event(BaseModel):
             if not _RFC3339.fullmatch(value):
                 raise InvalidEvent("occurred_at", "must be an RFC 3339 time with an offset and at most six decimals")
             try:
-                value = datetime.fromisoformat(value)
+                value = datetime.fromisoformat(value.upper())
             except ValueError:
                 raise InvalidEvent("occurred_at", "is no date") from None
         if value is None:

@@ -25,6 +25,8 @@ MAX_KEY: Final = 255
 MAX_INTEGER: Final = 2**53 - 1
 """Beyond it a double does not carry every integer (RFC 8785, section 3.2.2.3)."""
 
+_DIGITS: Final = 20
+
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
 
@@ -86,7 +88,9 @@ def parsed(text: bytes) -> Any:  # noqa: ANN401  any JSON value
 
 def _strictly(text: bytes) -> Any:  # noqa: ANN401
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_float=_exact, parse_constant=_no_constant)
+        return json.loads(
+            text, object_pairs_hook=_unique, parse_float=_exact, parse_int=_safe, parse_constant=_no_constant
+        )
     except RecursionError:
         raise InvalidEvent("", "is nested too deep") from None
 
@@ -120,6 +124,13 @@ def _exact(token: str) -> float:
     if math.isinf(number) or Decimal(token) != Decimal(repr(number)):
         raise InvalidEvent("", "holds a number which a double does not carry exactly")
     return number
+
+
+def _safe(token: str) -> int:
+    # What has fewer digits is refused later, with its place; turning a million digits into a number takes minutes.
+    if len(token) > _DIGITS:
+        raise InvalidEvent("", "holds an integer beyond 2^53 - 1, which a double does not carry exactly")
+    return int(token)
 
 
 def _no_constant(token: str) -> float:
@@ -170,9 +181,9 @@ def _other(value: object, path: str, depth: int) -> Any:  # noqa: ANN401, PLR091
     match value:
         case dict():
             return _object(value, path, depth + 1)  # pyright: ignore[reportUnknownArgumentType]
+        case list() | tuple() | Personal() if depth + 1 > MAX_DEPTH:
+            raise InvalidEvent(path, f"is nested more than {MAX_DEPTH} deep")
         case list() | tuple():
-            if depth + 1 > MAX_DEPTH:
-                raise InvalidEvent(path, f"is nested more than {MAX_DEPTH} deep")
             return [_value(item, path, index, depth + 1) for index, item in enumerate(value)]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
         case Personal():
             return value
@@ -198,7 +209,10 @@ def _personal(payload: Mapping[Any, Any], path: str) -> Personal:
             path,
             'a personal value is {"$personal": {"kind": …, "value": …}} and nothing else, and "$identity" is reserved',
         )
-    return Personal(inside["kind"], inside["value"])  # pyright: ignore[reportUnknownArgumentType]
+    try:
+        return Personal(inside["kind"], inside["value"])  # pyright: ignore[reportUnknownArgumentType]
+    except InvalidEvent as error:
+        raise InvalidEvent(f"{path}.{error.field}", error.reason) from None
 
 
 def _personal_form(value: Personal) -> Any:  # noqa: ANN401

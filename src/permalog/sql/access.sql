@@ -21,9 +21,10 @@ GRANT SELECT (log_id, id, identity) ON permalog.event TO permalog_writer;
 GRANT INSERT (log_id, commitment, kind, actor_id, email, name, ip_address, user_agent, value, salt) ON permalog.identity TO permalog_writer;
 GRANT INSERT (log_id, organization_id, user_id), SELECT (log_id) ON permalog.log TO permalog_writer;
 GRANT INSERT (log_id, key, event_id, digest), SELECT (log_id, key, event_id, digest) ON permalog.event_key TO permalog_writer;
-GRANT EXECUTE ON FUNCTION permalog.append, permalog.take_envelope, permalog.take_owner, permalog.take_actor, permalog.take_personal, permalog.recorder,
-    permalog.event_time, permalog.may_import, permalog.text_member, permalog.check_members, permalog.payload_fault,
-    permalog.is_exact_number, permalog.content_digest, permalog.stored_digest, permalog.commitment, permalog.known_identity,
+GRANT EXECUTE ON FUNCTION permalog.append, permalog.take_envelope, permalog.take_owner, permalog.take_actor, permalog.take_personal,
+    permalog.recorder,
+    permalog.event_time, permalog.may_import, permalog.text_member, permalog.check_members, permalog.check_characters,
+    permalog.payload_fault, permalog.is_personal, permalog.is_exact_number, permalog.content_digest, permalog.stored_digest, permalog.commitment, permalog.known_identity,
     permalog.new_identity TO permalog_writer;
 
 -- Readers: the events and identities of one log, without the salts.

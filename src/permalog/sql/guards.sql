@@ -93,7 +93,7 @@ $$;
 CREATE OR REPLACE FUNCTION permalog.admit_actions() RETURNS boolean
     LANGUAGE plpgsql AS $$
 DECLARE
-    wanted constant text := (SELECT format('CHECK ((action = ANY (%L::text[]))) NOT VALID', array_agg(action ORDER BY action COLLATE "C"))
+    wanted constant text := (SELECT format('CHECK ((action = ANY (%L::text[]))) NOT VALID', coalesce(array_agg(action ORDER BY action COLLATE "C"), '{}'))
                              FROM permalog.catalogue);
     present constant text := (SELECT obj_description(oid, 'pg_constraint') FROM pg_constraint
                               WHERE conrelid = 'permalog.event'::regclass AND conname = 'event_action');

@@ -33,9 +33,10 @@ $$;
 -- The time that an id carries, exactly.
 CREATE OR REPLACE FUNCTION permalog.id_time(id uuid) RETURNS timestamptz
     LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT timestamptz '1970-01-01 00:00:00+00'
-           + (('x' || substr(replace(id::text, '-', ''), 1, 12))::bit(48)::bigint * 1000
-              + ('x' || substr(replace(id::text, '-', ''), 14, 3))::bit(12)::integer) * interval '1 microsecond'
+    -- Seconds apart from the rest: an interval is multiplied as a double, which loses microseconds from the year 2255 on.
+    SELECT timestamptz '1970-01-01 00:00:00+00' + ms / 1000 * interval '1 second' + (ms % 1000 * 1000 + us) * interval '1 microsecond'
+    FROM (SELECT ('x' || substr(replace(id::text, '-', ''), 1, 12))::bit(48)::bigint,
+                 ('x' || substr(replace(id::text, '-', ''), 14, 3))::bit(12)::integer) AS part (ms, us)
 $$;
 
 -- Who writes a row: the database's session user, or, where that is the service, the token that it acts for. No writer sets

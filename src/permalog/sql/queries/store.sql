@@ -67,7 +67,8 @@ LEFT JOIN permalog.event_key AS k ON k.log_id = i.log_id AND k.key = i.key AND k
 CROSS JOIN LATERAL (
     SELECT coalesce(k.event_id, i.id) AS event_id,
            coalesce(k.digest, permalog.stored_digest(i.log_id, i.id)) = permalog.content_digest(
-               CASE WHEN i.dated THEN i.occurred_at END, i.action, i.outcome, i.actor_type, i.actor_id, i.resource_type,
+               -- The id carries the time: what comes again with it after an outage has the same one, given or not.
+               CASE WHEN i.dated OR k.digest IS NULL THEN i.occurred_at END, i.action, i.outcome, i.actor_type, i.actor_id, i.resource_type,
                i.resource_id, i.correlation_id, i.source, i.before_state, i.after_state, i.metadata) AS same
 ) AS j
 WHERE i.id <> ALL (%(stored)s);

@@ -38,13 +38,45 @@ BEGIN
 END
 $$;
 
+-- Refuses \u0000, which text cannot hold, and halves of surrogate pairs, which are no characters: json holds both until it
+-- is read, and cannot be read then, so that the member is looked for with a mark in their place.
+CREATE OR REPLACE FUNCTION permalog.check_characters(event json) RETURNS void LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    mark constant text := '<no character>';
+    marked text;
+    place text;
+BEGIN
+    IF event::text !~* '\\u(0000|d[89a-f])' THEN
+        RETURN;
+    END IF;
+    -- Escaped backslashes and whole pairs are set aside.
+    marked := regexp_replace(event::text, '\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}', ' ', 'g');
+    IF marked !~* '\\u(0000|d[89a-f])' THEN
+        RETURN;
+    END IF;
+    marked := regexp_replace(marked, '\\u(0000|d[89a-f][0-9a-f]{2})', mark, 'gi');
+    SELECT o.key || coalesce('.' || (SELECT i.key FROM json_each(CASE WHEN o.key IN ('owner', 'actor', 'resource') AND json_typeof(o.value) = 'object'
+                                                                THEN o.value ELSE '{}' END) AS i
+                                     WHERE position(mark IN i.value::text) > 0 LIMIT 1), '')
+    INTO place
+    FROM json_each(CASE json_typeof(marked::json) WHEN 'object' THEN marked::json ELSE '{}' END) AS o
+    WHERE position(mark IN o.value::text) > 0 LIMIT 1;
+    RAISE EXCEPTION '%: holds a NUL character or a lone surrogate, which cannot be stored', coalesce(place, 'event') USING ERRCODE = 'PL422';
+END
+$$;
+
 -- When the event happened: as given, or as its id says, or now. RFC 3339 with an offset, at most microseconds.
 CREATE OR REPLACE FUNCTION permalog.event_time(given text, id uuid) RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
 DECLARE
     moment timestamptz := clock_timestamp();
 BEGIN
+    IF id IS NOT NULL AND (get_byte(uuid_send(id), 6) >> 4 <> 7 OR get_byte(uuid_send(id), 8) NOT BETWEEN 128 AND 191
+                           OR (get_byte(uuid_send(id), 6) & 15) * 256 + get_byte(uuid_send(id), 7) >= 1000) THEN
+        RAISE EXCEPTION 'id: must be a UUIDv7 made from the event''s time' USING ERRCODE = 'PL422';
+    END IF;
     IF given IS NOT NULL THEN
-        IF given !~ '^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d([.]\d{1,6})?([Zz]|[+-]\d\d:\d\d)$' THEN
+        -- PostgreSQL alone would take 24:00 and the 60th second, which Python does not.
+        IF given !~ '^\d{4}-\d\d-\d\d[Tt]([01]\d|2[0-3]):[0-5]\d:[0-5]\d([.]\d{1,6})?([Zz]|[+-](0\d|1[0-5]):[0-5]\d)$' THEN
             RAISE EXCEPTION 'occurred_at: must be an RFC 3339 time with an offset and at most six decimals' USING ERRCODE = 'PL422';
         END IF;
         BEGIN
@@ -63,16 +95,16 @@ BEGIN
         RAISE EXCEPTION 'occurred_at: is more than 7 days ago, which needs the right to import' USING ERRCODE = 'PL403';
     ELSIF id IS NOT NULL AND substr(uuid_send(id), 1, 8) <> permalog.id_prefix(moment) THEN
         RAISE EXCEPTION 'id: its time is not occurred_at' USING ERRCODE = 'PL422';
-    ELSIF id IS NOT NULL AND get_byte(uuid_send(id), 8) NOT BETWEEN 128 AND 191 THEN
-        RAISE EXCEPTION 'id: must be a UUIDv7' USING ERRCODE = 'PL422';
     END IF;
     RETURN moment;
 END
 $$;
 
--- Whether the session may write events of more than 7 days ago. Where roles could not be made, whoever may write may.
+-- Whether the session may write events of more than 7 days ago. Where roles could not be made (and so no policies, though
+-- another database of the server may have brought the roles), whoever may write may.
 CREATE OR REPLACE FUNCTION permalog.may_import() RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT coalesce((SELECT pg_has_role(oid, 'USAGE') FROM pg_roles WHERE rolname = 'permalog_importer'), true)
+    SELECT NOT (SELECT relrowsecurity FROM pg_class WHERE oid = 'permalog.event'::regclass)
+           OR coalesce((SELECT pg_has_role(oid, 'USAGE') FROM pg_roles WHERE rolname = 'permalog_importer'), false)
 $$;
 
 -- The commitment of whoever acted: an identity that is known already, or a new one. Null for the system.
@@ -90,7 +122,7 @@ BEGIN
             RAISE EXCEPTION 'actor: a system actor has no e-mail, name, address or user agent' USING ERRCODE = 'PL422';
         END IF;
         RETURN NULL;
-    ELSIF id IS NULL THEN
+    ELSIF id IS NULL AND kind <> 'staff' THEN   -- staff come without one from an export for customers
         RAISE EXCEPTION 'actor.id: is required' USING ERRCODE = 'PL422';
     END IF;
     RETURN coalesce(permalog.known_identity(log, kind, id, email, name, ip, agent),
@@ -128,9 +160,7 @@ DECLARE
     field text;
     fault text;
 BEGIN
-    IF position('\u0000' IN event::text) > 0 AND event::text ~ '(^|[^\\])(\\\\)*\\u0000' THEN
-        RAISE EXCEPTION 'event: holds a NUL character, which cannot be stored' USING ERRCODE = 'PL422';
-    END IF;
+    PERFORM permalog.check_characters(event);
     PERFORM permalog.check_members(event, '{owner,action,outcome,actor,resource,occurred_at,before_state,after_state,metadata,correlation_id,source,event_key,id,recorded_at,recorded_by,leaf_index}', 'event');
     PERFORM permalog.check_members(event -> 'actor', '{type,id,email,name,ip_address,user_agent}', 'actor');
     PERFORM permalog.check_members(event -> 'resource', '{type,id}', 'resource');
@@ -151,7 +181,7 @@ BEGIN
     row.resource_type := permalog.text_member(event -> 'resource', 'type', 'resource.type', 100);
     row.resource_id := permalog.text_member(event -> 'resource', 'id', 'resource.id', 512);
     IF num_nulls(row.resource_type, row.resource_id) > 0 THEN
-        RAISE EXCEPTION 'resource: type and id are required' USING ERRCODE = 'PL422';
+        RAISE EXCEPTION 'resource.%: is required', CASE WHEN row.resource_type IS NULL THEN 'type' ELSE 'id' END USING ERRCODE = 'PL422';
     END IF;
     row.correlation_id := permalog.text_member(event, 'correlation_id', 'correlation_id', 255);
     row.source := permalog.text_member(event, 'source', 'source', 100);

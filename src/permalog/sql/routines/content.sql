@@ -30,41 +30,64 @@ $$;
 
 -- Why a payload may not be stored, or null: not an object, too large, too deep, a duplicate key, a reserved key, or a
 -- number that JSON (RFC 8259 with IEEE 754 doubles, as RFC 8785 requires) does not carry exactly.
--- The limits are those of permalog.payload.
+-- The limits are those of permalog.payload; the size is that of the text as given, white space included.
 CREATE OR REPLACE FUNCTION permalog.payload_fault(payload json) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    WITH RECURSIVE value (v, depth, key, n) AS (
-        SELECT payload, 1, NULL::text, 1::bigint
+    WITH RECURSIVE value (v, depth, key, n, members) AS (
+        SELECT payload, 1, NULL::text, 1::bigint, 1::bigint
         UNION ALL
-        SELECT inside.v, value.depth + 1, inside.key, inside.n
+        SELECT inside.v, value.depth + 1, inside.key, inside.n, inside.members
         FROM value CROSS JOIN LATERAL (
-            SELECT o.value, o.key, count(*) OVER (PARTITION BY o.key) FROM json_each(CASE json_typeof(value.v) WHEN 'object' THEN value.v ELSE '{}' END) AS o
+            SELECT o.value, o.key, count(*) OVER (PARTITION BY o.key), count(*) OVER ()
+            FROM json_each(CASE json_typeof(value.v) WHEN 'object' THEN value.v ELSE '{}' END) AS o
             UNION ALL
-            SELECT a.value, NULL, 1 FROM json_array_elements(CASE json_typeof(value.v) WHEN 'array' THEN value.v ELSE '[]' END) AS a
-        ) AS inside (v, key, n)
-        WHERE value.depth <= 17
+            SELECT a.value, NULL, 1, 1 FROM json_array_elements(CASE json_typeof(value.v) WHEN 'array' THEN value.v ELSE '[]' END) AS a
+        ) AS inside (v, key, n, members)
+        WHERE value.depth <= 16
+    ), fault AS (
+        -- A personal value is one level, as it is stored; and no payload by itself.
+        SELECT *, key = '$personal' AND NOT (members = 1 AND depth > 2 AND permalog.is_personal(v)) AS impersonal,
+               depth > 16 AND json_typeof(v) IN ('object', 'array') AND key IS DISTINCT FROM '$personal' AS deep,
+               json_typeof(v) = 'number' AND NOT permalog.is_exact_number(v::text) AS inexact
+        FROM value
     )
     SELECT CASE WHEN json_typeof(payload) <> 'object' THEN 'must be an object'
                 WHEN octet_length(payload::text) > 65536 THEN 'is larger than 65536 bytes'
                 ELSE (SELECT CASE
                     WHEN n > 1 THEN format('has the key %s twice', to_json(key)::text)
-                    WHEN depth > 17 THEN 'is nested more than 16 deep'
+                    WHEN deep THEN 'is nested more than 16 deep'
                     WHEN length(key) > 255 THEN 'has a key of more than 255 characters'
                     WHEN key = '$identity' THEN 'has the key "$identity", which is reserved'
+                    WHEN impersonal THEN 'has a personal value that is not {"$personal": {"kind": "...", "value": "..."}} and nothing else'
                     ELSE format('has the number %s, which a double does not carry exactly', v::text) END
-                FROM value
-                WHERE n > 1 OR depth > 17 OR length(key) > 255 OR key = '$identity'
-                   OR (json_typeof(v) = 'number' AND NOT permalog.is_exact_number(v::text))
+                FROM fault WHERE n > 1 OR deep OR length(key) > 255 OR key = '$identity' OR impersonal OR inexact
                 ORDER BY depth LIMIT 1) END
 $$;
 
+-- Whether this is what stands behind "$personal": a kind and a value, or null for a value that was erased.
+CREATE OR REPLACE FUNCTION permalog.is_personal(v json) RETURNS boolean LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN json_typeof(v) = 'object'
+           AND (SELECT array_agg(k ORDER BY k COLLATE "C") = '{kind,value}' FROM json_object_keys(v) AS k)
+           AND json_typeof(v -> 'kind') = 'string' AND json_typeof(v -> 'value') IN ('string', 'null')
+           AND length(v ->> 'kind') BETWEEN 1 AND 100 AND v ->> 'kind' NOT IN ('actor', 'staff')
+           AND coalesce(length(v ->> 'value') BETWEEN 1 AND 2048, true);
+END
+$$;
+
 -- Whether a JSON number survives the way through a double: integers up to 2^53 - 1, and decimals whose exact value is
--- that of the double's shortest form.
-CREATE OR REPLACE FUNCTION permalog.is_exact_number(number text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+-- that of the double's shortest form. PostgreSQL shows that form (in a session that has not chosen fewer digits), but for
+-- what lies exactly between two doubles, where it takes a digit more: there, fewer digits that lead to the same double are it.
+CREATE OR REPLACE FUNCTION permalog.is_exact_number(number text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET extra_float_digits = 1 AS $$
+DECLARE
+    shown numeric;
 BEGIN
     IF number ~ '^-?[0-9]+$' THEN
         RETURN abs(number::numeric) <= 9007199254740991;
     END IF;
-    RETURN number::numeric = number::float8::text::numeric;
+    shown := number::float8::text::numeric;
+    RETURN shown = number::numeric
+           OR length(trim('0' FROM translate(number::numeric::text, '-.', ''))) < length(trim('0' FROM translate(shown::text, '-.', '')));
 EXCEPTION WHEN numeric_value_out_of_range THEN
     RETURN false;
 END
