@@ -35,8 +35,8 @@ class ErasedLog:
 def erase_user(connection: Connection, user_id: str, actor: Actor, *, dry_run: bool) -> list[ErasedLog]:
     """Erases a person's identities in all logs, and the log that they own, in the connection's transaction.
 
-    Each organisation's log that it touches gets ``security.log.user_erased``, by ``actor``. Identities of the person that
-    arrive later arrive blank. With ``dry_run`` nothing is written.
+    Each organisation's log that it touches gets ``security.log.user_erased``, by ``actor``. Identities of the person
+    that arrive later arrive blank. With ``dry_run`` nothing is written.
     """
     asked = {"user": user_id, "actor": orjson.dumps(actor).decode(), "dry_run": dry_run}
     return [ErasedLog(*row) for row in connection.execute(query("erase", "user"), asked).fetchall()]

@@ -82,7 +82,7 @@ class Reading:
             {"name": n, "label": label, "resource_type": kind, "retired": retired} for n, label, kind, retired in rows
         ]
 
-    def export(
+    def export(  # noqa: PLR0913  who exports, and the interface's parameters
         self,
         owner: Owner,
         format: ExportFormat,

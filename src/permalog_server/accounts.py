@@ -1,7 +1,7 @@
 """Accounts: users, organisations, roles, and the tokens by which programs and people are known.
 
-A token is ``plt_<32 hex digits: its id>_<43 characters: 256 random bits, base64url>``. Only SHA-256 of the second part is
-kept; comparing takes the same time wherever they differ.
+A token is ``plt_<32 hex digits: its id>_<43 characters: 256 random bits, base64url>``. Only SHA-256 of the second part
+is kept; comparing takes the same time wherever they differ.
 """
 
 from __future__ import annotations

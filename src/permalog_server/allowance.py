@@ -32,8 +32,8 @@ class _Share(NamedTuple):
 class Allowance:
     """Takes requests from a token's allowance, or refuses.
 
-    Each process sets shares of the minute's allowance aside in the database and counts these by itself, so that the limit
-    holds for all of them together, and costs next to nothing.
+    Each process sets shares of the minute's allowance aside in the database and counts these by itself, so that the
+    limit holds for all of them together, and costs next to nothing.
     """
 
     def __init__(self, accounts: Accounts, a_minute: int) -> None:

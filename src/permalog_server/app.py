@@ -12,6 +12,7 @@ from permalog_server import problem
 from permalog_server.accounts import Accounts
 from permalog_server.allowance import Allowance
 from permalog_server.entry import Desk, organization_of_route
+from permalog_server.forgetting import Office
 from permalog_server.guard import Guard
 from permalog_server.metrics import REGISTRY, RecorderMetrics
 from permalog_server.problem import ProblemDocument
@@ -52,7 +53,9 @@ def create_app(log: Permalog, *, journal: Path, requests_a_minute: int = REQUEST
         description="The audit log that a company can hand to an auditor. Times are RFC 3339, in UTC.",
     )  # fmt: skip
     accounts = Accounts(log.database)
-    desk = Desk(log, accounts, Allowance(accounts, requests_a_minute), Writers(log.database), journal)
+    desk = Desk(
+        log, accounts, Allowance(accounts, requests_a_minute), Writers(log.database), Office(log, accounts, journal)
+    )
     app.state.desk = desk
     app.include_router(service.router)
     app.include_router(audit_log.router, prefix="/v1", tags=["personal"])

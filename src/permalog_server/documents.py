@@ -1,4 +1,4 @@
-"""What the API takes and gives, as OpenAPI describes it; answers are written by the library, and tests hold them together."""
+"""What the API takes and gives, as OpenAPI describes it; tests hold the answers, which the library writes, to it."""
 
 from __future__ import annotations
 

@@ -20,9 +20,8 @@ from permalog_server.problem import Problem
 from permalog_server.sql import query
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from permalog import Permalog
+    from permalog_server.forgetting import Office
     from permalog_server.writing import Writers
 
 AUDITORS: Final[frozenset[Role]] = frozenset({"owner", "admin", "billing_manager"})
@@ -68,7 +67,7 @@ class Desk:
     accounts: Accounts
     allowance: Allowance
     writers: Writers
-    journal: Path
+    office: Office
 
     def once(self, seconds: int, *what: object, event: Event) -> None:
         """Records an event unless the same was noticed within so many seconds, by whichever process."""
@@ -119,14 +118,9 @@ class Visit:
         return self._desk.writers
 
     @property
-    def journal(self) -> Path:
-        """Where erasures are noted, outside the database."""
-        return self._desk.journal
-
-    @property
-    def accounts(self) -> Accounts:
-        """The accounts of the application."""
-        return self._desk.accounts
+    def office(self) -> Office:
+        """Where people are forgotten."""
+        return self._desk.office
 
     def _is_service(self, holder: Holder, need: Need) -> bool:
         """A service writes for whom its token is for, without being anybody's member."""

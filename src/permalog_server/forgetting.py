@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from permalog import Actor, Permalog
+    from permalog.database import Connection
     from permalog_server.accounts import Accounts
 
 _ERASED: Final = "security.log.user_erased"
@@ -44,46 +45,57 @@ class Erased:
         }  # fmt: skip
 
 
-def forget_user(
-    log: Permalog, accounts: Accounts, journal: Path, user_id: str, actor: Actor, *, dry_run: bool = False
-) -> Erased | None:
-    """Erases a person everywhere, in one transaction; None where there is nobody and nothing to erase.
+class Office:
+    """Where people and organisations are forgotten.
 
     The journal comes first: an erasure that was noted and then failed is repeated, one that happened unnoted would be
     undone by restoring a backup.
     """
-    with log.database.shared() as connection, connection.transaction():
-        known = connection.execute(query("accounts", "account_counts"), {"user": user_id}).fetchone() or (False, 0, 0)
-        found = log.erase_user(user_id, actor=actor, dry_run=True, connection=connection)
-        if not known[0] and not found:
-            return None
-        if not dry_run:
-            note(journal, "user", user_id)
-            found = log.erase_user(user_id, actor=actor, connection=connection)
-            accounts.forget_person(user_id, connection)
-            _record(
-                log, accounts, connection, Resource("user", user_id), {"user_id": user_id, "logs": len(found)}, actor
-            )
-    return Erased("user", user_id, dry_run, [e.as_json() for e in found], known[1], known[2])
 
+    def __init__(self, log: Permalog, accounts: Accounts, journal: Path) -> None:
+        self._log: Final = log
+        self._accounts: Final = accounts
+        self._journal: Final = journal
 
-def forget_organization(
-    log: Permalog, accounts: Accounts, journal: Path, organization: UUID, actor: Actor, *, dry_run: bool = False
-) -> Erased | None:
-    """Erases an organisation's log as a whole, and its accounts; None where there is nothing to erase."""
-    with log.database.shared() as connection, connection.transaction():
-        counts = connection.execute(query("accounts", "organization_counts"), {"organization": organization}).fetchone()
-        known = counts or (False, 0, 0)
-        found = log.erase_organization(organization, dry_run=True, connection=connection)
-        if not known[0] and not found:
-            return None
-        if not dry_run:
-            note(journal, "organization", str(organization))
-            found = log.erase_organization(organization, connection=connection)
-            accounts.forget_organization(organization, connection)
-            what = {"organization_id": str(organization), "events": sum(e.events for e in found)}
-            _record(log, accounts, connection, Resource("organization", str(organization)), what, actor)
-    return Erased("organization", str(organization), dry_run, [e.as_json() for e in found], known[1], known[2])
+    def forget_user(self, user_id: str, actor: Actor, *, dry_run: bool = False) -> Erased | None:
+        """Erases a person everywhere, in one transaction; None where there is nobody and nothing to erase."""
+        with self._log.database.shared() as connection, connection.transaction():
+            known, tokens, memberships = self._counts(connection, "account_counts", user=user_id)
+            found = self._log.erase_user(user_id, actor=actor, dry_run=True, connection=connection)
+            if not known and not found:
+                return None
+            if not dry_run:
+                note(self._journal, "user", user_id)
+                found = self._log.erase_user(user_id, actor=actor, connection=connection)
+                self._accounts.forget_person(user_id, connection)
+                self._record(connection, Resource("user", user_id), {"user_id": user_id, "logs": len(found)}, actor)
+        return Erased("user", user_id, dry_run, [one.as_json() for one in found], tokens, memberships)
+
+    def forget_organization(self, organization: UUID, actor: Actor, *, dry_run: bool = False) -> Erased | None:
+        """Erases an organisation's log as a whole, and its accounts; None where there is nothing to erase."""
+        with self._log.database.shared() as connection, connection.transaction():
+            known, tokens, memberships = self._counts(connection, "organization_counts", organization=organization)
+            found = self._log.erase_organization(organization, dry_run=True, connection=connection)
+            if not known and not found:
+                return None
+            if not dry_run:
+                note(self._journal, "organization", str(organization))
+                found = self._log.erase_organization(organization, connection=connection)
+                self._accounts.forget_organization(organization, connection)
+                what = {"organization_id": str(organization), "events": sum(one.events for one in found)}
+                self._record(connection, Resource("organization", str(organization)), what, actor)
+        logs = [one.as_json() for one in found]
+        return Erased("organization", str(organization), dry_run, logs, tokens, memberships)
+
+    def _counts(self, connection: Connection, statement: str, **parameters: object) -> tuple[bool, int, int]:
+        row = connection.execute(query("accounts", statement), parameters).fetchone()
+        return (row[0], row[1], row[2]) if row else (False, 0, 0)
+
+    def _record(self, connection: Connection, resource: Resource, what: dict[str, Any], actor: Actor) -> None:
+        """In the operator's log, too: an erased organisation has none any more."""
+        operator = Owner.organization(self._accounts.operator(connection))
+        event = Event(owner=operator, action=_ERASED, actor=actor, resource=resource, metadata=what)
+        self._log.record(event, connection)
 
 
 def note(journal: Path, kind: str, identifier: str) -> None:
@@ -117,12 +129,3 @@ def noted(journal: Path) -> Generator[tuple[str, str]]:
         if kind not in {"user", "organization"}:
             raise InvalidQuery(f"line {number}", "erased: must be user or organization")
         yield kind, identifier
-
-
-def _record(
-    log: Permalog, accounts: Accounts, connection: Any, resource: Resource, what: dict[str, Any], actor: Actor
-) -> None:
-    owner = Owner.organization(accounts.operator(connection))
-    log.record(
-        Event(owner=owner, action=_ERASED, actor=actor, resource=resource, metadata=what, source="api"), connection
-    )

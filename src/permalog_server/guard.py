@@ -81,7 +81,7 @@ class Guard:
             await request.answer(problem)
         except (_ReaderLeft, OSError):
             request.note("reader left")
-        except Exception:
+        except Exception:  # noqa: BLE001  whatever it is, the client gets a problem document
             _log.exception("fault", request_id=request.id, route=request.route)
             await request.answer(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of ours; it has been noted"))
         finally:

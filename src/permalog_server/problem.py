@@ -92,7 +92,7 @@ def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def of(error: Exception) -> Problem | None:
+def of(error: Exception) -> Problem | None:  # noqa: PLR0911  one return a kind of error
     """The problem that an error of the library means to a client; None: it is a fault of ours."""
     match error:
         case Problem():

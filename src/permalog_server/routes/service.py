@@ -33,7 +33,7 @@ def readyz(request: Request) -> Health:
 
 @router.get(
     "/metrics", response_class=Response, summary="Metrics for Prometheus",
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Metrics"}, **described(429)},
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **described(429)},
 )  # fmt: skip
 async def metrics() -> Response:
     """They name routes, never people, organisations or logs. Keep this route inside."""

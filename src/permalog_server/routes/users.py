@@ -12,7 +12,6 @@ from fastapi.responses import Response
 from permalog_server.accounts import FORGET
 from permalog_server.documents import ErasureDocument
 from permalog_server.entry import Guest, Need
-from permalog_server.forgetting import forget_user
 from permalog_server.problem import Problem, described
 
 FORGETTING: Final = Need(frozenset({FORGET}), frozenset(), "security.access.denied")
@@ -32,7 +31,7 @@ def delete_user(
     entry = guest.admit(FORGETTING)
     if not entry.holder.staff and entry.holder.user_id != user_id:
         raise Problem(HTTPStatus.FORBIDDEN, "only staff may delete somebody else")
-    erased = forget_user(guest.log, guest.accounts, guest.journal, user_id, entry.actor, dry_run=dry_run)
+    erased = guest.office.forget_user(user_id, entry.actor, dry_run=dry_run)
     if erased is None:
         raise Problem(HTTPStatus.NOT_FOUND, "there is no such user, or they were deleted already")
     return Response(orjson.dumps(erased.as_json()), media_type="application/json")
