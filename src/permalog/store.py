@@ -98,7 +98,7 @@ class Writer:
         return self._connection.closed
 
     def act_for(self, token: str) -> None:
-        """From now on ``recorded_by`` is this token, where the login is granted permalog_service; else nothing changes."""
+        """From now on ``recorded_by`` is this token, if the login is granted permalog_service; else nothing changes."""
         if token != self._acting_for:
             self._connection.execute("SELECT set_config('permalog.recorded_by', %s, false)", (token,))
             self._acting_for = token
