@@ -1,0 +1,74 @@
+"""``permalog erase-user``, ``erase-organization`` and ``erase --replay``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from permalog.errors import InvalidQuery
+from permalog_server.accounts import Accounts
+from permalog_server.commands.options import Json
+from permalog_server.forgetting import Erased, Office
+from permalog_server.output import print_json
+from permalog_server.wiring import journal, operator_at_console, open_log
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")]
+
+
+def erase_user(
+    user_id: Annotated[str, typer.Argument(metavar="ID")], *, dry_run: DryRun = False, as_json: Json = False
+) -> int:
+    """Forget a person: identities in all logs, the log that they own, the account. Exit code 1: nobody by this id.
+
+    What happened stays on record, with the id; e-mail, name and addresses go, together with what proves them.
+    """
+    with open_log() as log:
+        office = Office(log, Accounts(log.database), journal())
+        return _report(office.forget_user(user_id, operator_at_console(), dry_run=dry_run), as_json=as_json)
+
+
+def erase_organization(
+    organization: Annotated[str, typer.Argument(metavar="UUID")], *, dry_run: DryRun = False, as_json: Json = False
+) -> int:
+    """Remove an organisation's log as a whole, and its accounts. Exit code 1: there is none."""
+    try:
+        wanted = UUID(organization)
+    except ValueError:
+        raise InvalidQuery("organization", "must be a UUID") from None
+    with open_log() as log:
+        office = Office(log, Accounts(log.database), journal())
+        return _report(office.forget_organization(wanted, operator_at_console(), dry_run=dry_run), as_json=as_json)
+
+
+def erase(
+    *,
+    replay: Annotated[
+        Path, typer.Option("--replay", metavar="FILE", help="A journal of erasures.", exists=True, dir_okay=False)
+    ],
+    as_json: Json = False,
+) -> None:
+    """Repeat the erasures of a journal, after a backup was restored; safe to run again."""
+    with open_log() as log:
+        office = Office(log, Accounts(log.database), journal())
+        repeated = office.replay(replay, operator_at_console())
+    if as_json:
+        print_json({"replayed": repeated})
+    else:
+        print(f"{repeated:,} erasures repeated")
+
+
+def _report(erased: Erased | None, *, as_json: bool) -> int:
+    if as_json:
+        print_json(None if erased is None else erased.as_json())
+    elif erased is None:
+        print("there is nobody and nothing by this id")
+    else:
+        verb = "would be" if erased.dry_run else "were"
+        identities = sum(one["identities"] for one in erased.logs)
+        events = sum(one["events"] for one in erased.logs)
+        print(f"{identities:,} identities in {len(erased.logs):,} logs {verb} erased, {events:,} events of own logs removed,")
+        print(f"{erased.tokens:,} tokens revoked and {erased.memberships:,} memberships ended")
+    return 1 if erased is None else 0
