@@ -154,8 +154,6 @@ class Writer:
             self._copy(query("store", "copy_incoming"), batch.events)
             if batch.identities:
                 self._copy(query("store", "copy_incoming_identity"), batch.identities)
-            if any(e.event.event_key is not None for e in events):
-                self._connection.execute(query("store", "claim_keys"))
             stored, count = self._connection.execute(query("store", "store_incoming")).fetchone() or (None, 0)
             if count == len(events):
                 outcomes = [Outcome("created", event.id) for event in events]

@@ -37,9 +37,15 @@ class Command(NamedTuple):
 
 
 COMMANDS: Final = {
+    "demo": Command("demo", "Show a log with sample data, in the embedded PostgreSQL or yours."),
     "migrate": Command("migrate", "Bring the database up to date, or say or check what that takes."),
     "doctor": Command("doctor", "Say what is wrong with this installation, and what to do about it."),
     "import": Command("import_events", "Append events from NDJSON; safe to run again."),
+    "list": Command("list_events", "List events, newest first."),
+    "show": Command("show", "Show one event."),
+    "summary": Command("summary", "Count events by action, by actor and by day."),
+    "actions": Command("actions", "List the actions that the log knows, retired ones included."),
+    "export": Command("export", "Write the events of a log as CSV, JSON or NDJSON; recorded in the log."),
     "settings": Command("settings", "Show the settings, where each comes from and what it means."),
 }
 
@@ -140,7 +146,10 @@ def _complain(arguments: Sequence[str], message: str, code: int, field: str | No
 
 
 def _worded(message: str) -> str:
-    return "Missing command: permalog --help lists them" if message == "Missing command." else message
+    """The parser's words, without what only its authors understand."""
+    if message == "Missing command.":
+        return "Missing command: permalog --help lists them"
+    return message.replace("Value error, ", "")
 
 
 def _tell_sentry(error: Exception) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 import orjson
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-WIDE = 160
+WIDE: Final = 1000
 """How wide a table is where no terminal says: columns must not be folded when the output goes to a file."""
 
 

@@ -28,24 +28,25 @@ INSERT INTO permalog.log (log_id, organization_id, user_id)
 SELECT * FROM unnest(%(log_ids)s::uuid[], %(organization_ids)s::uuid[], %(user_ids)s::text[]) AS o ORDER BY 1
 ON CONFLICT DO NOTHING;
 
--- name: claim_keys
--- In one order, so that two batches with the same keys wait for each other instead of deadlocking.
-INSERT INTO permalog.event_key (log_id, key, event_id, digest)
-SELECT log_id, key, id, permalog.content_digest(CASE WHEN dated THEN occurred_at END, action, outcome, actor_type, actor_id,
-    resource_type, resource_id, correlation_id, source, before_state, after_state, metadata)
-FROM incoming WHERE key IS NOT NULL ORDER BY log_id, key, place
-ON CONFLICT DO NOTHING;
-
 -- name: store_incoming
--- The events whose key is theirs, and then the identities that these refer to: none is left behind by a duplicate.
+-- Three steps in one statement: the keys that are new, in one order, so that two batches with the same keys wait for each
+-- other instead of deadlocking; the events whose key that gained, or that have none; and then the identities that these
+-- refer to: none is left behind by a duplicate. Nothing is joined with a table of the log, whose size must not count.
 -- RETURNING is counted, since a distributed table reports a wrong number of rows for ON CONFLICT DO NOTHING.
-WITH stored AS (
+WITH claimed AS (
+    INSERT INTO permalog.event_key (log_id, key, event_id, digest)
+    SELECT log_id, key, id, permalog.content_digest(CASE WHEN dated THEN occurred_at END, action, outcome, actor_type, actor_id,
+        resource_type, resource_id, correlation_id, source, before_state, after_state, metadata)
+    FROM incoming WHERE key IS NOT NULL ORDER BY log_id, key, place
+    ON CONFLICT DO NOTHING
+    RETURNING log_id, event_id
+), stored AS (
     INSERT INTO permalog.event (log_id, id, occurred_at, action, outcome, actor_type, actor_id, identity, resource_type, resource_id,
                                 correlation_id, source, before_state, after_state, metadata)
     SELECT i.log_id, i.id, i.occurred_at, i.action, i.outcome, i.actor_type, i.actor_id, i.identity, i.resource_type, i.resource_id,
            i.correlation_id, i.source, i.before_state, i.after_state, i.metadata
-    FROM incoming AS i LEFT JOIN permalog.event_key AS k ON k.log_id = i.log_id AND k.key = i.key
-    WHERE i.key IS NULL OR k.event_id = i.id
+    FROM incoming AS i
+    WHERE i.key IS NULL OR (i.log_id, i.id) IN (SELECT log_id, event_id FROM claimed)
     ORDER BY i.log_id, i.id   -- neighbours in the indexes: a tenth quicker
     ON CONFLICT DO NOTHING
     RETURNING log_id, id, identity
@@ -60,10 +61,12 @@ SELECT CASE WHEN count(*) < (SELECT count(*) FROM incoming) THEN array_agg(id) E
 
 -- name: judge_incoming
 -- Of the events that were not stored: the event that stands in their place, and whether its content is the same. By the key
--- where that is another event's, else by the id.
+-- where that is another event's, else by the id. The key is looked up one by one (LIMIT keeps the planner to that).
 SELECT i.place, j.event_id, j.same, j.event_id <> i.id AS by_key
 FROM incoming AS i
-LEFT JOIN permalog.event_key AS k ON k.log_id = i.log_id AND k.key = i.key AND k.event_id <> i.id
+LEFT JOIN LATERAL (
+    SELECT event_id, digest FROM permalog.event_key WHERE log_id = i.log_id AND key = i.key AND event_id <> i.id LIMIT 1
+) AS k ON true
 CROSS JOIN LATERAL (
     SELECT coalesce(k.event_id, i.id) AS event_id,
            coalesce(k.digest, permalog.stored_digest(i.log_id, i.id)) = permalog.content_digest(
@@ -71,4 +74,4 @@ CROSS JOIN LATERAL (
                CASE WHEN i.dated OR k.digest IS NULL THEN i.occurred_at END, i.action, i.outcome, i.actor_type, i.actor_id, i.resource_type,
                i.resource_id, i.correlation_id, i.source, i.before_state, i.after_state, i.metadata) AS same
 ) AS j
-WHERE i.id <> ALL (%(stored)s);
+WHERE i.id NOT IN (SELECT unnest(%(stored)s::uuid[]));
