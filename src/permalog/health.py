@@ -12,10 +12,11 @@ from permalog.migrate import NEWEST, OLDEST, plan
 from permalog.sql import query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from permalog.catalogue import Catalogue
     from permalog.database import Connection
+    from permalog.migrate import Step
 
 Status: TypeAlias = Literal["ok", "less", "wrong"]
 
@@ -40,11 +41,11 @@ class Check(NamedTuple):
     """What to do about it."""
 
 
-def examine(url: str, catalogue: Catalogue) -> list[Check]:
-    """Looks at everything, as far as it can get; changes nothing."""
+def examine(url: str, catalogue: Catalogue, *, further: Sequence[Step] = ()) -> list[Check]:
+    """Looks at everything, as far as it can get; changes nothing. ``further``: as `migrate` takes them."""
     try:
         with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
-            return list(_checks(connection, catalogue))
+            return list(_checks(connection, catalogue, further))
     except psycopg.Error as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         return [
@@ -55,7 +56,7 @@ def examine(url: str, catalogue: Catalogue) -> list[Check]:
         ]  # fmt: skip
 
 
-def _checks(connection: Connection, catalogue: Catalogue) -> Iterator[Check]:
+def _checks(connection: Connection, catalogue: Catalogue, further: Sequence[Step]) -> Iterator[Check]:
     encoding, ctype, has_schema, has_trigrams, login = _row(connection, "server")
     yield Check("database", "ok", f"reached as {login}")
     yield _version(connection.info.server_version // 10_000)
@@ -70,7 +71,7 @@ def _checks(connection: Connection, catalogue: Catalogue) -> Iterator[Check]:
         "pg_trgm", has_trigrams, "installed" if has_trigrams else "not installed",
         f"{_MIGRATE} as a login that may create extensions, or CREATE EXTENSION pg_trgm",
     )  # fmt: skip
-    yield _migrated(connection, catalogue)
+    yield _migrated(connection, catalogue, further)
     yield _clock(connection)
     if has_schema:
         yield from _schema(connection, catalogue, login)
@@ -118,9 +119,9 @@ def _version(version: int) -> Check:
     )
 
 
-def _migrated(connection: Connection, catalogue: Catalogue) -> Check:
+def _migrated(connection: Connection, catalogue: Catalogue, further: Sequence[Step]) -> Check:
     try:
-        steps = [step.name for step in plan(connection, catalogue) if step.digest is not None]
+        steps = [step.name for step in plan(connection, catalogue, further=further) if step.digest is not None]
     except PermalogError as error:
         return Check("migrations", "wrong", str(error), "this database was changed by another program: ask for help")
     except psycopg.errors.InsufficientPrivilege:

@@ -45,7 +45,8 @@ class Step:
 def migrate(url: str, catalogue: Catalogue, *, single_role: bool = False, further: Sequence[Step] = ()) -> list[str]:
     """Brings a database up to date; returns the names of the steps that were applied.
 
-    ``further`` are the files of what builds on the library (`file_steps`): applied after its own, and remembered alike.
+    ``further`` are the files of what builds on the library (`file_steps`): applied after its own, and remembered
+    alike; one named ``…access.sql`` grants rights, and is left out with ``single_role``.
 
     Raises:
         UnsuitableDatabase: its version, encoding or character type cannot hold a log correctly.
@@ -120,7 +121,11 @@ def plan(
     if not single_role:
         files = ["roles.sql", *files]
     changed = [step for step in file_steps(files) if applied.get(step.name) != step.digest]
-    changed_further = [step for step in further if applied.get(step.name) != step.digest]
+    changed_further = [
+        step
+        for step in further
+        if applied.get(step.name) != step.digest and not (single_role and step.name.endswith("access.sql"))
+    ]
     edited = [s.name for s in (*changed, *changed_further) if "migrations/" in s.name and s.name in applied]
     if edited:
         raise MigrationFailed(f"{edited[0]} was applied to this database in another form: it must never be edited")

@@ -32,8 +32,10 @@ class Command(NamedTuple):
     """Where a command is, and what it does in one line."""
 
     module: str
-    """Inside `permalog_server.commands`; its function of the same name is the command."""
+    """Inside `permalog_server.commands`; the command is `name` in it, a function or a group of commands."""
     help: str
+    name: str = ""
+    """Where it is not that of the module."""
 
 
 COMMANDS: Final = {
@@ -46,6 +48,11 @@ COMMANDS: Final = {
     "summary": Command("summary", "Count events by action, by actor and by day."),
     "actions": Command("actions", "List the actions that the log knows, retired ones included."),
     "export": Command("export", "Write the events of a log as CSV, JSON or NDJSON; recorded in the log."),
+    "serve": Command("serve", "Serve the HTTP API."),
+    "token": Command("token", "Make, list and revoke tokens of the API.", "app"),
+    "erase-user": Command("erase", "Forget a person; what happened stays on record.", "erase_user"),
+    "erase-organization": Command("erase", "Remove an organisation's log and accounts.", "erase_organization"),
+    "erase": Command("erase", "Repeat the erasures of a journal, after a backup was restored."),
     "settings": Command("settings", "Show the settings, where each comes from and what it means."),
 }
 
@@ -98,14 +105,17 @@ def application(wanted: str | None) -> typer.Typer:
     app.callback()(_root)
     for name, command in COMMANDS.items():
         call = load(command) if name == wanted else _not_loaded
-        app.command(name, help=None if name == wanted else command.help, short_help=command.help)(call)
+        if isinstance(call, typer.Typer):
+            app.add_typer(call, name=name, help=command.help)
+        else:
+            app.command(name, help=None if name == wanted else command.help, short_help=command.help)(call)
     return app
 
 
-def load(command: Command) -> Callable[..., int | None]:
-    """The function behind a command."""
+def load(command: Command) -> Callable[..., int | None] | typer.Typer:
+    """The function, or the group, behind a command."""
     module = importlib.import_module(f"permalog_server.commands.{command.module}")
-    return getattr(module, command.module)
+    return getattr(module, command.name or command.module)
 
 
 def _invoke(arguments: list[str]) -> int:

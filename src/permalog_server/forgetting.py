@@ -87,6 +87,21 @@ class Office:
         logs = [one.as_json() for one in found]
         return Erased("organization", str(organization), dry_run, logs, tokens, memberships)
 
+    def replay(self, journal: Path, actor: Actor) -> int:
+        """Repeats the erasures that a journal notes; how many there was still something to erase for.
+
+        Raises:
+            InvalidQuery: a line is none of ours; what stands before it has been repeated.
+        """
+        repeated = 0
+        for kind, identifier in list(noted(journal)):
+            if kind == "user":
+                done = self.forget_user(identifier, actor)
+            else:
+                done = self.forget_organization(UUID(identifier), actor)
+            repeated += done is not None
+        return repeated
+
     def _counts(self, connection: Connection, statement: str, **parameters: object) -> tuple[bool, int, int]:
         row = connection.execute(query("accounts", statement), parameters).fetchone()
         return (row[0], row[1], row[2]) if row else (False, 0, 0)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import resource
 import sys
-from typing import TYPE_CHECKING, Final, override
+from typing import TYPE_CHECKING, Final
 
 import orjson
 import uvicorn
+from typing_extensions import override
 
 from permalog_server.app import create_app
 from permalog_server.wiring import journal
@@ -41,7 +42,7 @@ def serve(log: Permalog, *, host: str, port: int, as_json: bool = False) -> None
 
 
 class _Announcing(uvicorn.Server):
-    """Says the address once it is listened on: only then is the port known, and only then does a request get through."""
+    """Says the address once it is listened on: only then is the port known, and does a request get through."""
 
     def __init__(self, config: uvicorn.Config, *, as_json: bool) -> None:
         super().__init__(config)
@@ -53,7 +54,8 @@ class _Announcing(uvicorn.Server):
         if self.started and self.servers:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            print(orjson.dumps({"address": address}).decode() if self._as_json else f"Permalog serves {address}")
+            said = orjson.dumps({"address": address}).decode() if self._as_json else f"Permalog serves {address}"
+            print(said)
             sys.stdout.flush()
 
 

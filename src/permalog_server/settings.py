@@ -33,6 +33,13 @@ class Settings:
             "meaning": "The folder of the embedded PostgreSQL, for when no database is given",
         },
     )
+    erasure_journal: Path | None = field(
+        default=None,
+        metadata={
+            "name": "PERMALOG_ERASURE_JOURNAL",
+            "meaning": "The file that notes erasures outside the database; else erasures.ndjson in PERMALOG_DATA_DIR",
+        },
+    )
     sentry_dsn: str | None = field(
         default=None,
         metadata={
@@ -48,6 +55,7 @@ class Settings:
         return cls(
             database_url=given["database_url"],
             data_dir=Path(given["data_dir"] or DATA_DIR),
+            erasure_journal=Path(given["erasure_journal"]) if given["erasure_journal"] else None,
             sentry_dsn=given["sentry_dsn"],
         )
 

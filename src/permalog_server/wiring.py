@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
 from contextlib import contextmanager
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from permalog import embedded
 from permalog.catalogue import BUILT_IN, Catalogue
 from permalog.client import Permalog
+from permalog.event import Actor
 from permalog.migrate import migrate
 from permalog.record import report_to_sentry
 from permalog_server.settings import Settings
+from permalog_server.sql import steps
 from security_agent.actions import CATALOGUE
 
 if TYPE_CHECKING:
@@ -36,6 +39,20 @@ def settings() -> Settings:
     return Settings.read(os.environ)
 
 
+def journal() -> Path:
+    """The file, outside the database, in which erasures are noted."""
+    chosen = settings()
+    return chosen.erasure_journal or chosen.data_dir / "erasures.ndjson"
+
+
+def operator_at_console() -> Actor:
+    """Whoever runs a command: a member of staff, by the name of their login; the number where it has none."""
+    try:
+        return Actor.staff(getpass.getuser())
+    except (KeyError, OSError):
+        return Actor.staff(f"uid-{os.getuid()}")
+
+
 @contextmanager
 def open_database(*, migrated: bool = True) -> Generator[Place]:
     """The database of the settings. The embedded one is started, and migrated unless told otherwise.
@@ -51,7 +68,7 @@ def open_database(*, migrated: bool = True) -> Generator[Place]:
         if server.notice is not None:
             print(server.notice, file=sys.stderr)
         if migrated:
-            migrate(server.url, ACTIONS)
+            migrate(server.url, ACTIONS, further=steps())
         yield Place(server.url, server.data_dir)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from permalog.health import examine
 from permalog_server.commands.options import Json
 from permalog_server.output import print_json
+from permalog_server.sql import steps
 from permalog_server.wiring import ACTIONS, open_database
 
 
@@ -14,7 +15,7 @@ def doctor(*, as_json: Json = False) -> int:
     Exit code 1 if anything is wrong; `less` marks what works but guards less than it could (migrate --single-role).
     """
     with open_database(migrated=False) as place:
-        checks = examine(place.url, ACTIONS)
+        checks = examine(place.url, ACTIONS, further=steps())
     healthy = all(check.status != "wrong" for check in checks)
     if as_json:
         print_json({"healthy": healthy, "checks": [check._asdict() for check in checks]})

@@ -13,7 +13,7 @@ from permalog_server.accounts import Accounts
 from permalog_server.commands.options import Json
 from permalog_server.forgetting import Erased, Office
 from permalog_server.output import print_json
-from permalog_server.wiring import journal, operator_at_console, open_log
+from permalog_server.wiring import journal, open_log, operator_at_console
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")]
 
@@ -69,6 +69,7 @@ def _report(erased: Erased | None, *, as_json: bool) -> int:
         verb = "would be" if erased.dry_run else "were"
         identities = sum(one["identities"] for one in erased.logs)
         events = sum(one["events"] for one in erased.logs)
-        print(f"{identities:,} identities in {len(erased.logs):,} logs {verb} erased, {events:,} events of own logs removed,")
-        print(f"{erased.tokens:,} tokens revoked and {erased.memberships:,} memberships ended")
+        print(f"{identities:,} identities in {len(erased.logs):,} logs {verb} erased,")
+        print(f"{events:,} events {verb} removed together with logs of their own,")
+        print(f"{erased.tokens:,} tokens {verb} revoked, and {erased.memberships:,} memberships ended")
     return 1 if erased is None else 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import sys
 import tempfile
@@ -13,12 +12,11 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from permalog.errors import InvalidQuery
-from permalog.event import Actor
 from permalog.export_formats import ExportFormat
 from permalog.filters import FilterArguments
 from permalog_server.commands.options import Json, OwnerText, filtered, owner_of
 from permalog_server.output import print_json
-from permalog_server.wiring import open_log
+from permalog_server.wiring import open_log, operator_at_console
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -43,20 +41,11 @@ def export(
     standard error where the events go to standard output.
     """
     whose = owner_of(owner)
-    actor = Actor.staff(_login())
     with open_log() as log, _target(output) as file:
-        done = log.export(whose, form, file, actor=actor, through="cli", **filters)
+        done = log.export(whose, form, file, actor=operator_at_console(), through="cli", **filters)
     if as_json:
         report = {"rows": done.rows, "first_id": done.first_id, "last_id": done.last_id, "complete": done.complete}
         print_json(report, sys.stdout if output is not None else sys.stderr)
-
-
-def _login() -> str:
-    """Who is logged in to this machine; the number where it has no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid-{os.getuid()}"
 
 
 @contextmanager

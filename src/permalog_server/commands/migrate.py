@@ -11,6 +11,7 @@ from permalog.migrate import migrate as bring_up_to_date
 from permalog.migrate import pending, script
 from permalog_server.commands.options import Json
 from permalog_server.output import print_json
+from permalog_server.sql import steps
 from permalog_server.wiring import ACTIONS, open_database
 
 
@@ -35,15 +36,19 @@ def migrate(
         raise InvalidQuery("sql", "and --check exclude each other")
     with open_database(migrated=False) as place:
         if not as_sql and not check:
-            return _report("applied", bring_up_to_date(place.url, ACTIONS, single_role=single_role), as_json=as_json)
-        steps = pending(place.url, ACTIONS, single_role=single_role)
+            return _report(
+                "applied",
+                bring_up_to_date(place.url, ACTIONS, single_role=single_role, further=steps()),
+                as_json=as_json,
+            )
+        missing = pending(place.url, ACTIONS, single_role=single_role, further=steps())
     if check:
-        _report("pending", [step.name for step in steps], as_json=as_json)
-        return 1 if steps else 0
+        _report("pending", [step.name for step in missing], as_json=as_json)
+        return 1 if missing else 0
     if as_json:
-        print_json({"sql": script(steps)})
+        print_json({"sql": script(missing)})
     else:
-        print(script(steps) or "-- nothing: the database is up to date")
+        print(script(missing) or "-- nothing: the database is up to date")
     return 0
 
 

@@ -29,6 +29,12 @@ OwnerText: TypeAlias = Annotated[
 ]
 Format: TypeAlias = Annotated[Shape, typer.Option("--format", help="A table for people, or JSON.")]
 
+LOOPBACK: Final = "127.0.0.1"
+Host: TypeAlias = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="The address to listen on.")]
+Port: TypeAlias = Annotated[
+    int, typer.Option("--port", metavar="N", min=0, max=65535, help="The port to listen on; 0: any that is free.")
+]
+
 _TIME: Final = "a date, or an RFC 3339 time; UTC unless it has an offset."
 FILTERS: Final[dict[str, object]] = {
     "action": Annotated[

@@ -9,13 +9,13 @@ from uuid import UUID
 
 import typer
 
-from permalog import Actor, Event, Owner, Resource
 from permalog.errors import InvalidQuery
 from permalog.filters import rfc3339
 from permalog_server.accounts import ROLES, SCOPES, Accounts, Role
+from permalog_server.administration import Administration
 from permalog_server.commands.options import Json
 from permalog_server.output import print_json, print_table
-from permalog_server.wiring import operator_at_console, open_log
+from permalog_server.wiring import open_log, operator_at_console
 
 app: Final = typer.Typer(help="Make, list and revoke tokens of the API.", no_args_is_help=True, rich_markup_mode=None)
 _SPAN: Final = re.compile(r"([1-9]\d{0,3})([dhm])", re.ASCII)
@@ -40,14 +40,15 @@ def create(
         typer.Option("--scope", metavar="SCOPE", help="May be given several times; else what a person's role may do."),
     ] = None,
     expires: Annotated[
-        str | None, typer.Option("--expires", metavar="TIME", help="A date, an RFC 3339 time, or a span such as 90d or 12h.")
+        str | None,
+        typer.Option("--expires", metavar="TIME", help="A date, an RFC 3339 time, or a span: 90d, 12h."),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Make a token, and what it needs: the user, the organisation, the membership. Prints the token, once.
 
-    A token with the scope events:write or events:record is a service's: it writes for the organisation that is given, or
-    else for every owner.
+    A token with the scope events:write or events:record is a service's: it writes for the organisation that is given,
+    or else for every owner.
     """
     where = None if organization is None else _uuid("organization", organization)
     chosen = _role(role, where)
@@ -56,12 +57,10 @@ def create(
     with open_log() as log:
         accounts = Accounts(log.database)
         accounts.ensure_person(user, email=email, name=name, staff=staff)
-        if where is not None and chosen is not None and accounts.ensure_membership(user, where, chosen):
-            log.record(_event(Owner.organization(where), "security.access.role_changed", user, {"role": chosen}))
-        issued = accounts.issue(user, organization=where, scopes=scope or (), expires_at=until)
-        owner = Owner.organization(accounts.operator() if staff else where) if staff or where else Owner.user(user)
-        details = {"token_id": issued.id, "scopes": sorted(scope or []), "staff": staff, "expires_at": until}
-        log.record(_event(owner, "security.access.token_created", user, details))
+        office = Administration(log, accounts, operator_at_console())
+        if where is not None and chosen is not None:
+            office.join(user, where, chosen)
+        issued = office.issue(user, staff=staff, organization=where, scopes=scope or (), expires_at=until)
     if as_json:
         print_json({"token": issued.token, "id": issued.id, "expires_at": until and rfc3339(until)})
     else:
@@ -92,21 +91,12 @@ def revoke(token_id: Annotated[str, typer.Argument(metavar="ID")], *, as_json: J
     wanted = _uuid("id", token_id)
     with open_log() as log:
         accounts = Accounts(log.database)
-        ended = accounts.revoke(wanted)
-        if ended is not None:
-            user, where = ended
-            owner = Owner.user(user) if where is None else Owner.organization(where)
-            log.record(_event(owner, "security.access.token_revoked", user, {"token_id": wanted}))
+        ended = Administration(log, accounts, operator_at_console()).revoke(wanted)
     if as_json:
-        print_json({"id": wanted, "revoked": ended is not None})
+        print_json({"id": wanted, "revoked": ended})
     else:
-        print("revoked" if ended is not None else "there is no such token, or it was revoked before")
-    return 0 if ended is not None else 1
-
-
-def _event(owner: Owner, action: str, user: str, details: dict[str, object]) -> Event:
-    actor: Actor = operator_at_console()
-    return Event(owner=owner, action=action, actor=actor, resource=Resource("user", user), metadata=details, source="cli")
+        print("revoked" if ended else "there is no such token, or it was revoked before")
+    return 0 if ended else 1
 
 
 def _uuid(field: str, text: str) -> UUID:
@@ -121,7 +111,7 @@ def _role(role: str | None, organization: UUID | None) -> Role | None:
         raise InvalidQuery("role", "and --organization go together")
     if role is None:
         return None
-    found = next((known for known in ROLES if known == role), None)
+    found: Role | None = next((known for known in ROLES if known == role), None)
     if found is None:
         raise InvalidQuery("role", f"must be one of {', '.join(ROLES)}")
     return found

@@ -13,7 +13,6 @@ query: Final = Queries(_HERE)
 """``query("accounts", "admit")``: one named query of ``queries/accounts.sql``."""
 
 
-def steps(*, single_role: bool = False) -> list[Step]:
+def steps() -> list[Step]:
     """What `permalog.migrate.migrate` applies after the library's own files."""
-    access = [] if single_role else ["access.sql"]
-    return file_steps(["migrations/0001_accounts.sql", *access], _HERE, "server/")
+    return file_steps(["migrations/0001_accounts.sql", "access.sql"], _HERE, "server/")
