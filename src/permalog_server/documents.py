@@ -136,7 +136,6 @@ class ActionDocument(BaseModel):
     name: str
     label: str
     resource_type: str
-    retired: bool
 
 
 class CatalogueDocument(BaseModel):

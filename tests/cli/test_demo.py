@@ -7,9 +7,9 @@ from permalog_server.sample import DAYS, OWNERS, sample_events
 
 
 def test_the_demo_shows_a_log_and_adds_nothing_the_second_time(permalog: Command) -> None:
-    first = permalog("demo", "--json").json
+    first = permalog("demo", "--once", "--json").json
     assert first["added"] > 300
-    again = permalog("demo")
+    again = permalog("demo", "--once")
     assert again.code == 0, again.err
     assert f"0 added, {first['added']} there already" in again.out
     for words in ("security.finding.dismissed", "The newest events", "The data lie in", "permalog export --owner"):

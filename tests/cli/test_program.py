@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import typer
 
 from calling import Command, Said
 from permalog_server import cli
@@ -36,7 +37,9 @@ def test_help_loads_nothing_that_is_slow() -> None:
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_a_command_is_described_by_the_line_that_lists_it(name: str) -> None:
     command = cli.COMMANDS[name]
-    assert (cli.load(command).__doc__ or "").splitlines()[0] == command.help
+    loaded = cli.load(command)
+    said = loaded.info.help if isinstance(loaded, typer.Typer) else loaded.__doc__
+    assert (said or "").splitlines()[0] == command.help
 
 
 def test_without_a_command_it_says_where_to_look(permalog: Command) -> None:

@@ -21,9 +21,10 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would go.
 def erase_user(
     user_id: Annotated[str, typer.Argument(metavar="ID")], *, dry_run: DryRun = False, as_json: Json = False
 ) -> int:
-    """Forget a person: identities in all logs, the log that they own, the account. Exit code 1: nobody by this id.
+    """Forget a person; what happened stays on record.
 
-    What happened stays on record, with the id; e-mail, name and addresses go, together with what proves them.
+    E-mail, name and addresses go from all logs, the log that they own goes as a whole, and the account. The id stays.
+    Exit code 1: there is nobody and nothing by this id.
     """
     with open_log() as log:
         office = Office(log, Accounts(log.database), journal())
@@ -33,7 +34,10 @@ def erase_user(
 def erase_organization(
     organization: Annotated[str, typer.Argument(metavar="UUID")], *, dry_run: DryRun = False, as_json: Json = False
 ) -> int:
-    """Remove an organisation's log as a whole, and its accounts. Exit code 1: there is none."""
+    """Remove an organisation's log and accounts.
+
+    A tombstone stays, and refuses new events. Exit code 1: there is no such organisation.
+    """
     try:
         wanted = UUID(organization)
     except ValueError:
@@ -50,7 +54,10 @@ def erase(
     ],
     as_json: Json = False,
 ) -> None:
-    """Repeat the erasures of a journal, after a backup was restored; safe to run again."""
+    """Repeat the erasures of a journal, after a backup was restored.
+
+    Safe to run again.
+    """
     with open_log() as log:
         office = Office(log, Accounts(log.database), journal())
         repeated = office.replay(replay, operator_at_console())

@@ -83,7 +83,8 @@ def summary(guest: Guest, wanted: Annotated[SelectionQuery, Query()]) -> Respons
 def actions(guest: Guest) -> dict[str, Any]:
     """Retired ones included: events may have them."""
     guest.admit(READING)
-    return {"actions": guest.log.actions()}
+    shown = ("name", "label", "resource_type")
+    return {"actions": [{member: action[member] for member in shown} for action in guest.log.actions()]}
 
 
 @router.post("/export", response_class=Response, responses={200: _EXPORT, **_BODY_ERRORS}, summary="Export events")
