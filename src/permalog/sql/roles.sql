@@ -21,7 +21,8 @@ BEGIN
     IF NOT pg_has_role('permalog_importer', 'permalog_writer', 'MEMBER') THEN
         GRANT permalog_writer TO permalog_importer;
     END IF;
-    IF NOT pg_has_role(current_user, 'permalog_owner', 'MEMBER') THEN
+    -- From 16 on, who makes a role is a member that may grant it, and need not be one that may become it.
+    IF NOT pg_has_role(current_user, 'permalog_owner', CASE WHEN current_setting('server_version_num')::integer < 160000 THEN 'MEMBER' ELSE 'SET' END) THEN
         EXECUTE format('GRANT permalog_owner TO %I', current_user);
     END IF;
 END
