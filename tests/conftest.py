@@ -20,11 +20,9 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import LiteralString
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
-from psycopg import sql
 
 import postgres15
 from actions import ACTIONS
@@ -32,7 +30,7 @@ from permalog import embedded
 from permalog.catalogue import BUILT_IN
 from permalog.client import Permalog
 from permalog.migrate import migrate
-from servers import Server
+from servers import Server, as_user, on_database, run_on
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 SHARED_FOLDER = "PERMALOG_TEST_SERVERS"
@@ -124,23 +122,6 @@ def server(request: pytest.FixtureRequest) -> Server:
     version: str = request.param
     url: str = request.getfixturevalue("embedded18" if version == "18" else "installed15")
     return Server(version, url)
-
-
-def on_database(url: str, name: str) -> str:
-    """The same server's address with another database."""
-    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
-
-
-def as_user(url: str, name: str) -> str:
-    """The same database's address for another login."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=f"{name}@{parts.netloc.rpartition('@')[2]}"))
-
-
-def run_on(url: str, statement: LiteralString, **names: str) -> None:
-    """Run a statement that no transaction may hold, such as CREATE DATABASE."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(sql.SQL(statement).format(**{k: sql.Identifier(v) for k, v in names.items()}))
 
 
 def migrated_template(url: str) -> None:

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
 
+import psycopg
+
 from permalog import statement as statements
 from permalog.catalogue import BUILT_IN, Catalogue
 from permalog.database import Database
@@ -16,7 +18,7 @@ from permalog.migrate import migrate
 from permalog.reading import Reading
 from permalog.record import Receipt, Recorder
 from permalog.sql import query
-from permalog.store import Writer
+from permalog.store import Writer, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -247,17 +249,24 @@ class Permalog(Reading):
 
     def _open(self, owner: Owner) -> None:
         """In a transaction of its own: two callers who open one log must not wait for each other's commit."""
-        if owner.log_id not in self._opened:
-            with self._database.shared() as connection:
-                connection.execute(
-                    query("store", "open_logs"),
-                    {
-                        "log_ids": [owner.log_id],
-                        "organization_ids": [owner.organization_id],
-                        "user_ids": [owner.user_id],
-                    },
-                )
-            self._opened.add(owner.log_id)
+        if owner.log_id in self._opened:
+            return
+        row = {
+            "log_ids": [owner.log_id],
+            "organization_ids": [owner.organization_id],
+            "user_ids": [owner.user_id],
+        }
+        try:
+            with self._database.shared() as connection, connection.transaction():
+                connection.execute("SET LOCAL lock_timeout = '1s'")
+                connection.execute(query("store", "open_logs"), row)
+        except psycopg.errors.LockNotAvailable:
+            # An open transaction has opened this log by SQL. To wait for it would be for ever where it is the caller's;
+            # and permalog.append opens the log itself.
+            return
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise refusal(error) from error
+        self._opened.add(owner.log_id)
 
 
 def _whole(catalogue: Catalogue | Iterable[Action]) -> Catalogue:

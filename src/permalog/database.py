@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import os
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from weakref import WeakMethod
 
 import orjson
 import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
 from psycopg.types.json import set_json_loads
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from permalog.errors import DatabaseProblem, NotMigrated
+from permalog.sql import query
 from permalog.viewer import Viewer
 
 if TYPE_CHECKING:
@@ -39,10 +42,11 @@ class Database:
     """One PostgreSQL database that holds logs.
 
     Reads run as ``permalog_reader`` inside one log, writes as ``permalog_writer`` or ``permalog_importer``, whoever the
-    connection belongs to; where the server has no such roles (``migrate --single-role``), as whoever connects.
+    connection belongs to; where the database was migrated without roles (``migrate --single-role``), as whoever
+    connects. Safe to share between threads, and after a fork.
 
     Raises:
-        DatabaseProblem: it cannot be reached.
+        DatabaseProblem: it cannot be reached, or the login has no right on the log.
         NotMigrated: it has no Permalog schema.
     """
 
@@ -51,18 +55,42 @@ class Database:
         self.url: Final = url
         self.timeout: Final = timeout
         with self.connect() as connection:
-            row = connection.execute(
-                "SELECT to_regclass('permalog.migration') IS NOT NULL,"
-                " (SELECT pg_has_role(oid, 'MEMBER') FROM pg_roles WHERE rolname = 'permalog_reader')"
-            ).fetchone()
-        if row is None or not row[0]:
+            row = connection.execute(query("store", "installed")).fetchone()
+        if row is None:
             raise NotMigrated("this database has no Permalog schema: run `permalog migrate`")
-        self.has_roles: Final[bool] = bool(row[1])
-        self._pool: Final = ConnectionPool(
-            url, min_size=1, max_size=pool_size, timeout=timeout, open=False, configure=_configure,
-            kwargs={"autocommit": True, "connect_timeout": int(timeout)}, name="permalog",
+        self.has_roles, may_use = row
+        if not may_use:
+            raise DatabaseProblem("this login has no right on the log: GRANT permalog_writer, permalog_reader TO it")
+        self._pool_size: Final = pool_size
+        self._pool = self._new_pool()
+        self._abandoned: Final[list[ConnectionPool]] = []
+        forget = WeakMethod(self._start_afresh)
+        os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
+
+    def _new_pool(self) -> ConnectionPool:
+        """A pool that opens with its first use."""
+        return ConnectionPool(
+            self.url, min_size=1, max_size=self._pool_size, timeout=self.timeout, open=False, configure=_configure,
+            kwargs={"autocommit": True, "connect_timeout": int(self.timeout)}, name="permalog",
         )  # fmt: skip
+
+    def _start_afresh(self) -> None:
+        # The connections are the parent's: neither used nor closed here, which would end its sessions.
+        self._abandoned.append(self._pool)
+        self._pool = self._new_pool()
+
+    @contextmanager
+    def _borrowed(self) -> Generator[Connection]:
         self._pool.open()
+        with ExitStack() as stack:
+            try:
+                connection = stack.enter_context(self._pool.connection())
+            except PoolTimeout as error:
+                raise DatabaseProblem(
+                    f"no connection within {self.timeout:g} seconds: the database cannot be reached, or all"
+                    f" {self._pool_size} connections are in use"
+                ) from error
+            yield connection
 
     def connect(self) -> Connection:
         """A connection of one's own, outside the pool, in autocommit mode.
@@ -88,8 +116,11 @@ class Database:
             begin = sql.SQL("; ").join((begin, _AS_READER))
         if in_order:
             begin = sql.SQL("; ").join((begin, sql.SQL(_IN_ORDER)))
-        with self._pool.connection() as connection:
-            connection.execute(begin)
+        with self._borrowed() as connection:
+            try:
+                connection.execute(begin)
+            except psycopg.errors.InsufficientPrivilege as error:
+                raise _no_member("permalog_reader") from error
             try:
                 yield connection
             except BaseException:
@@ -102,19 +133,33 @@ class Database:
     @contextmanager
     def shared(self) -> Generator[Connection]:
         """A connection of the pool for what belongs to no log, such as the catalogue."""
-        with self._pool.connection() as connection:
+        with self._borrowed() as connection:
             yield connection
 
     def writing(self, role: Writing = "permalog_writer") -> Connection:
-        """A connection of one's own in a writer's role, for a drain or an import."""
+        """A connection of one's own in a writer's role, for a drain or an import.
+
+        Raises:
+            DatabaseProblem: the server cannot be reached, or the login is no member of the role.
+        """
         connection = self.connect()
         if self.has_roles:
-            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+            try:
+                connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+            except psycopg.Error as error:
+                connection.close()
+                if isinstance(error, psycopg.errors.InsufficientPrivilege):
+                    raise _no_member(role) from error
+                raise
         return connection
 
     def close(self) -> None:
         """Closes the pool; connections handed out by `connect` and `writing` are their takers' to close."""
         self._pool.close()
+
+
+def _no_member(role: str) -> DatabaseProblem:
+    return DatabaseProblem(f"this login is no member of {role}: GRANT {role} TO it")
 
 
 def _configure(connection: Connection) -> None:

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 OLDEST: Final = 15
 NEWEST: Final = 18
 _LOCK: Final = 0x7065726D616C6F67  # "permalog" in ASCII
-_PATIENCE: Final = 5
+_ATTEMPTS: Final = 5
+PATIENCE: Final = 10.0
+"""Seconds to wait for a lock; bounds how long writers queue up behind a migration that itself waits for a reader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,23 @@ class Step:
     """SHA-256 of a file, remembered in ``permalog.migration``; None for what is looked up instead."""
 
 
-def migrate(url: str, catalogue: Catalogue, *, single_role: bool = False, further: Sequence[Step] = ()) -> list[str]:
+def migrate(
+    url: str,
+    catalogue: Catalogue,
+    *,
+    single_role: bool = False,
+    patience: float = PATIENCE,
+    further: Sequence[Step] = (),
+) -> list[str]:
     """Brings a database up to date; returns the names of the steps that were applied.
 
-    ``further`` are the files of what builds on the library (`file_steps`): applied after its own, and remembered
-    alike; one named ``…access.sql`` grants rights, and is left out with ``single_role``.
+    Args:
+        url: the database, as a login that may migrate it.
+        catalogue: the actions that are put into it, beside those that are there.
+        single_role: make no roles, where the login may not; the guards are weaker then.
+        patience: seconds to wait for a lock that another session holds.
+        further: the files of what builds on the library (`file_steps`): applied after its own, and remembered
+            alike; one named ``…access.sql`` grants rights, and is left out with ``single_role``.
 
     Raises:
         UnsuitableDatabase: its version, encoding or character type cannot hold a log correctly.
@@ -55,8 +69,8 @@ def migrate(url: str, catalogue: Catalogue, *, single_role: bool = False, furthe
     with _connect(url) as connection:
         check_suitable(connection)
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
-        for attempt in range(_PATIENCE):
-            steps = plan(connection, catalogue, single_role=single_role, further=further)
+        for attempt in range(_ATTEMPTS):
+            steps = plan(connection, catalogue, single_role=single_role, patience=patience, further=further)
             try:
                 with connection.transaction():
                     for step in steps:
@@ -64,9 +78,14 @@ def migrate(url: str, catalogue: Catalogue, *, single_role: bool = False, furthe
                 return [step.name for step in steps]
             except psycopg.errors.InternalError_ as error:
                 # Roles belong to the whole server: another database was migrated at the same moment.
-                if "concurrently updated" not in str(error) or attempt == _PATIENCE - 1:
+                if "concurrently updated" not in str(error) or attempt == _ATTEMPTS - 1:
                     raise MigrationFailed(str(error)) from error
                 time.sleep(0.1 * (attempt + 1))
+            except psycopg.errors.LockNotAvailable as error:
+                raise MigrationFailed(
+                    f"another session has held a lock on the log's tables for {patience:g} seconds; nothing was"
+                    " changed: end its transaction, and run `permalog migrate` again"
+                ) from error
             except psycopg.Error as error:
                 raise MigrationFailed(str(error).strip()) from error
     raise AssertionError  # the loop returns or raises
@@ -100,18 +119,23 @@ def check_suitable(connection: Connection) -> None:
     if version < OLDEST:
         raise UnsuitableDatabase(f"this server is PostgreSQL {version}; Permalog needs {OLDEST} to {NEWEST}")
     row = connection.execute(query("migrate", "suitability")).fetchone()
-    encoding, ctype = row or ("", "")
+    encoding, ctype, lowers = row or ("", "", False)
     if encoding != "UTF8":
         raise UnsuitableDatabase(f"this database's encoding is {encoding}; create one with ENCODING 'UTF8'")
-    if ctype in {"C", "POSIX"}:
+    if ctype in {"C", "POSIX"} or not lowers:
         raise UnsuitableDatabase(
-            f"this database's character type is {ctype}: searching and lower-casing beyond ASCII would be wrong;"
-            " create one with TEMPLATE template0 LOCALE 'C.UTF-8'"
+            f"this database's character type is {ctype if lowers else 'C'}: searching and lower-casing beyond ASCII"
+            " would be wrong; create one with TEMPLATE template0 LOCALE 'C.UTF-8'"
         )
 
 
 def plan(
-    connection: Connection, catalogue: Catalogue, *, single_role: bool = False, further: Sequence[Step] = ()
+    connection: Connection,
+    catalogue: Catalogue,
+    *,
+    single_role: bool = False,
+    patience: float = PATIENCE,
+    further: Sequence[Step] = (),
 ) -> list[Step]:
     """The steps that this database lacks, in order."""
     applied = _applied(connection)
@@ -136,17 +160,16 @@ def plan(
     if not applied or _holds(connection, "partitions_missing"):
         steps.append(Step("partitions", query("migrate", "make_partitions")))
     if not applied or _actions_missing(connection, catalogue):
-        steps.append(
-            Step("catalogue", _filled("admit", [(a.name, a.resource_type, a.label, a.retired) for a in catalogue]))
-        )
+        rows = [(a.name, a.resource_type, a.label, a.retired) for a in catalogue]
+        steps.append(Step("catalogue", _filled("admit", rows) if rows else query("migrate", "admit_nothing")))
     (access,) = file_steps(["access.sql"])
     if not single_role and (steps or applied.get(access.name) != access.digest):
         steps.append(access)
     steps += changed_further
-    return _framed(steps, single_role=single_role)
+    return _framed(steps, single_role=single_role, patience=patience)
 
 
-def _framed(steps: list[Step], *, single_role: bool) -> list[Step]:
+def _framed(steps: list[Step], *, single_role: bool, patience: float) -> list[Step]:
     """The steps within their settings, as the owner of the tables, and the record of what was applied."""
     if not steps:
         return []
@@ -156,7 +179,8 @@ def _framed(steps: list[Step], *, single_role: bool) -> list[Step]:
     become = [] if single_role else [Step("owner", query("migrate", "become_owner"))]
     rows = [(step.name, step.digest) for step in steps if step.digest is not None]
     record = [Step("record", _filled("note_applied", rows))] if rows else []
-    return [Step("settings", query("migrate", "settings")), *before, *become, *after, *record]
+    settings = sql.SQL(query("migrate", "settings")).format(patience=sql.Literal(f"{patience * 1000:.0f}ms"))
+    return [Step("settings", settings.as_string(None)), *before, *become, *after, *record]
 
 
 def _filled(name: str, rows: Iterable[tuple[object, ...]]) -> str:
@@ -193,6 +217,7 @@ def _folder(name: str) -> list[str]:
 
 def _connect(url: str) -> Connection:
     try:
-        return psycopg.connect(url, autocommit=True, connect_timeout=10)
+        # An encoding of its own, since a database in SQL_ASCII would answer in bytes.
+        return psycopg.connect(url, autocommit=True, connect_timeout=10, client_encoding="utf8")
     except psycopg.OperationalError as error:
         raise DatabaseProblem(f"cannot connect to the database: {str(error).strip().splitlines()[0]}") from error

@@ -444,8 +444,9 @@ def field_of(connection: psycopg.Connection, record: Callable[[], object]) -> st
 def test_both_refuse_and_name_the_field(
     log: Permalog, connection: psycopg.Connection, superuser: psycopg.Connection
 ) -> None:
-    """Where the JSON is not read to its end, Python names no field; SQL always does. A place in a payload is as exact as
-    each can tell.
+    """Where the JSON is not read to its end, Python names no field; SQL always does.
+
+    A place inside a payload is as exact as each of them can tell.
     """
     found: dict[str, tuple[str, str]] = {}
     for name, (_, text) in REFUSED.items():

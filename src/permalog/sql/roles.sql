@@ -35,7 +35,8 @@ BEGIN
     END IF;
     -- What builds on the log (accounts, the agent) has schemas of its own.
     EXECUTE format('GRANT CREATE ON DATABASE %I TO permalog_owner', current_database());
-    IF NOT pg_has_role(current_user, 'permalog_owner', 'MEMBER') THEN
+    -- From 16 on, who makes a role is a member that may grant it, and need not be one that may become it.
+    IF NOT pg_has_role(current_user, 'permalog_owner', CASE WHEN current_setting('server_version_num')::integer < 160000 THEN 'MEMBER' ELSE 'SET' END) THEN
         EXECUTE format('GRANT permalog_owner TO %I', current_user);
     END IF;
 END

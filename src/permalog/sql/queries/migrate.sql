@@ -1,11 +1,11 @@
--- What migrations ask, and what stands around them. {rows} is filled with quoted literals, since a script for a DBA has no
--- parameters.
+-- What migrations ask, and what stands around them. {rows} and {patience} are filled with quoted literals, since a script
+-- for a DBA has no parameters.
 
 -- name: settings
 -- Quiet; functions may name what comes after them; and never in a queue behind a long transaction, with others behind us.
 SET LOCAL client_min_messages = warning;
 SET LOCAL check_function_bodies = off;
-SET LOCAL lock_timeout = '10s';
+SET LOCAL lock_timeout = {patience};
 
 -- name: become_owner
 SET LOCAL ROLE permalog_owner;
@@ -27,6 +27,9 @@ ON CONFLICT (action) DO UPDATE
 SET resource_type = excluded.resource_type, label = excluded.label, retired = excluded.retired;
 SELECT permalog.admit_actions();
 
+-- name: admit_nothing
+SELECT permalog.admit_actions();
+
 -- name: note_applied
 INSERT INTO permalog.migration (name, digest) VALUES {rows}
 ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, applied_at = clock_timestamp();
@@ -45,4 +48,5 @@ SELECT action, resource_type, label, retired FROM permalog.catalogue;
 SELECT to_regclass('permalog.event_' || to_char((now() AT TIME ZONE 'UTC') + interval '12 months', 'YYYYMM')) IS NULL;
 
 -- name: suitability
-SELECT pg_encoding_to_char(encoding), datctype FROM pg_database WHERE datname = current_database();
+-- Whether lower() knows more than ASCII is tried, too: from PostgreSQL 17 on the provider may be another than libc.
+SELECT pg_encoding_to_char(encoding), datctype, lower(chr(196)) = chr(228) FROM pg_database WHERE datname = current_database();

@@ -1,5 +1,11 @@
 -- Writing: logs, keys, events and identities, in batches. Run as permalog_writer or permalog_importer.
 
+-- name: installed
+-- Whether this database was migrated with roles (then row-level security is on), and whether the login may use it. Asked of
+-- the catalogue, since to_regclass fails without a right on the schema.
+SELECT c.relrowsecurity, has_schema_privilege(n.oid, 'USAGE')
+FROM pg_namespace AS n JOIN pg_class AS c ON c.relnamespace = n.oid AND c.relname = 'event' WHERE n.nspname = 'permalog';
+
 -- name: create_incoming
 -- The staging tables of one session, emptied at each commit. COPY straight into a table with row-level security is
 -- refused; staging costs nothing measurable.
