@@ -22,7 +22,7 @@ from permalog.catalogue import BUILT_IN
 from permalog.client import Permalog
 from permalog.errors import DatabaseProblem, MigrationFailed, UnsuitableDatabase
 from permalog.migrate import Step, check_suitable, pending, plan, script
-from permalog.sql import text
+from permalog.sql import HERE
 from servers import Server, as_user, on_database, run_on
 
 ALL = BUILT_IN | ACTIONS
@@ -56,7 +56,9 @@ def by_the_schema_file(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         steps = plan(connection, ALL)
         first = next(step for step in steps if step.name.startswith("migrations/"))
-        whole = [Step("schema.sql", text("schema.sql")) if step is first else step for step in steps]
+        whole = [
+            Step("schema.sql", HERE.joinpath("schema.sql").read_text()) if step is first else step for step in steps
+        ]
         with connection.transaction():
             for step in whole:
                 if not step.name.startswith("migrations/"):
