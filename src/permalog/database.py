@@ -32,9 +32,11 @@ _READ: Final = sql.SQL(
 )
 _AS_READER: Final = sql.SQL("SET LOCAL ROLE permalog_reader")
 # One plan for every log, kept by the connection: planning over many partitions takes longer than fetching a page. Made
-# for an average log it would sort what it takes for few rows; pages must follow an index, whatever the log's size.
+# for an average log, and while the newest partition was still empty, it would scan and sort what it takes for few rows;
+# pages must follow an index, whatever a log has grown to since.
 _IN_ORDER: Final = (
-    "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off"
+    "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off;"
+    " SET LOCAL enable_bitmapscan = off"
 )
 
 

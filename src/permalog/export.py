@@ -81,11 +81,12 @@ def export(  # noqa: PLR0913  the interface's parameters, and who exports
     chunks = stream(
         database, owner, format, filters, record=record, actor=actor, source=source, viewer=viewer, exported=exported
     )
-    try:
-        for chunk in chunks:
+    for chunk in chunks:
+        try:
             write(chunk)
-    finally:
-        chunks.close()
+        except BaseException as error:
+            chunks.throw(error)  # which records it, and raises it again
+            raise
     return exported
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 import orjson
 
 from permalog.errors import InvalidQuery
+from permalog.payload import MAX_INTEGER
+from permalog.stored import spliced
 
 if TYPE_CHECKING:
     from permalog.event import Owner
@@ -23,6 +26,10 @@ COLUMNS: Final = (
 
 _RUN_BY_SPREADSHEETS: Final = frozenset("=+-@\t\r")
 _MARK: Final = "'"
+_LONG: Final = 16
+"""2^53 has 16 digits."""
+_has_long_number: Final = re.compile(r"[ \[-]\d{16}").search
+_STRING_OR_NUMBER: Final = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d[\d.]*')
 _needs_quotes: Final = re.compile('[",\r\n]').search
 
 
@@ -128,4 +135,51 @@ class _Ndjson:
         self._owner: Final = orjson.Fragment(orjson.dumps(named))
 
     def rows(self, rows: list[Row], *, are_first: bool) -> bytes:  # noqa: ARG002  each line stands for itself
-        return b"".join(row.ndjson(self._owner) for row in rows)
+        return b"".join(_ndjson_line(row, self._owner) for row in rows)
+
+
+def _ndjson_line(row: Row, owner: orjson.Fragment) -> bytes:
+    return orjson.dumps(
+        {
+            "owner": owner,
+            "id": row.id,
+            "occurred_at": row.occurred_at,
+            "recorded_at": row.recorded_at,
+            "recorded_by": row.recorded_by,
+            "action": row.action,
+            "outcome": row.outcome,
+            "actor": {
+                "type": row.actor_type,
+                "id": row.actor_id,
+                "email": row.actor_email,
+                "name": row.actor_name,
+                "ip_address": row.ip_address,
+                "user_agent": row.user_agent,
+            },
+            "resource": {"type": row.resource_type, "id": row.resource_id},
+            "before_state": spliced(_importable(row.before_state)),
+            "after_state": spliced(_importable(row.after_state)),
+            "metadata": spliced(_importable(row.metadata)),
+            "correlation_id": row.correlation_id,
+            "source": row.source,
+            "leaf_index": row.leaf_index,
+        },
+        option=orjson.OPT_APPEND_NEWLINE,
+    )
+
+
+def _importable(payload: str | None) -> str | None:
+    """A payload whose large doubles look like doubles again: PostgreSQL writes 1e22 as 23 digits.
+
+    An import refuses integers beyond 2^53 - 1, since most readers of JSON would round them.
+    """
+    if payload is None or _has_long_number(payload) is None:
+        return payload
+    return _STRING_OR_NUMBER.sub(lambda found: _as_double(found[0]), payload)
+
+
+def _as_double(token: str) -> str:
+    if len(token) < _LONG or not token.lstrip("-").isdigit():
+        return token
+    double = repr(float(token))
+    return double if Decimal(token) == Decimal(double) and abs(Decimal(token)) > MAX_INTEGER else token

@@ -128,6 +128,8 @@ class _Reading:
         self.selection = selection
         self.stopped = False
         """Whether a bounded search reached its bound."""
+        if selection.is_uneven:
+            connection.execute(query("read", "plan_anew"))
 
     def page(self, direction: Direction, position: UUID, limit: int) -> tuple[list[Stored], UUID | None]:
         """The rows beyond a position, newest first, and the position from which there are more, if there are."""
@@ -150,7 +152,7 @@ class _Reading:
     def _is_any(self, direction: Direction, position: UUID) -> bool:
         statement = _statement(f"is_{direction}", self.selection)
         row = self.connection.execute(statement, self._parameters(position), prepare=True).fetchone()
-        return (row is not None and row[0]) or self._bound(direction, position) is not None
+        return row is not None or self._bound(direction, position) is not None
 
     def _bound(self, direction: Direction, position: UUID) -> UUID | None:
         """Where a bounded search stopped, if it did."""

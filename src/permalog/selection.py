@@ -33,6 +33,9 @@ class Selection:
     needle: str
     """What is searched for, lower-cased by the database; empty without a search."""
     parameters: dict[str, Any]
+    is_uneven: bool = False
+    """Whether it must be planned for the log at hand: staff have no id to follow an index by in the events' order, so
+    that only the log's own figures tell whether to sort their few events or to pass over everybody else's."""
 
     @property
     def is_short_search(self) -> bool:
@@ -56,6 +59,7 @@ class Selection:
             self.search,
             self.needle,
             {**self.parameters, "apart_from": correlation_id},
+            self.is_uneven,
         )
 
 
@@ -79,7 +83,7 @@ def select(connection: Connection, log_id: UUID, filters: Filters) -> Selection:
     if filters.outcome is not None:
         made.add("outcome" if filters.outcome == "success" else "not_success", outcome=filters.outcome)
     search, needle = made.searched(filters.search)
-    return Selection(tuple(made.conditions), search, needle, made.parameters)
+    return Selection(tuple(made.conditions), search, needle, made.parameters, is_uneven=made.is_uneven)
 
 
 class _Selecting:
@@ -89,6 +93,7 @@ class _Selecting:
         self.connection = connection
         self.parameters = parameters
         self.conditions = [_condition("log")]
+        self.is_uneven = False
 
     def add(self, name: str, **parameters: object) -> None:
         self.conditions.append(_condition(name))
@@ -122,6 +127,7 @@ class _Selecting:
             self.add("actor_id")
         else:
             self.add("staff_id", staff_by_id=row[0])
+            self.is_uneven = True
 
     def only_address(self, email: str | None) -> None:
         if email is None:
@@ -142,6 +148,7 @@ class _Selecting:
         if staff:
             either.append(_condition("staff"))
             self.parameters.update(staff=staff)
+            self.is_uneven = True
         self.conditions.append(_any_of(either or [_condition("nobody")]))
 
     def searched(self, text: str | None) -> tuple[sql.SQL | None, str]:

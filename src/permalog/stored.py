@@ -64,43 +64,13 @@ class Row(NamedTuple):
                     "name": self.actor_name,
                 },
                 "resource": {"type": self.resource_type, "id": self.resource_id},
-                "before_state": _spliced(self.before_state),
-                "after_state": _spliced(self.after_state),
-                "metadata": _spliced(self.metadata),
+                "before_state": spliced(self.before_state),
+                "after_state": spliced(self.after_state),
+                "metadata": spliced(self.metadata),
                 "correlation_id": self.correlation_id,
                 "source": self.source,
                 "leaf_index": self.leaf_index,
             }
-        )
-
-    def ndjson(self, owner: orjson.Fragment) -> bytes:
-        """The event as a line that an import reads back, with everything about its actor."""
-        return orjson.dumps(
-            {
-                "owner": owner,
-                "id": self.id,
-                "occurred_at": self.occurred_at,
-                "recorded_at": self.recorded_at,
-                "recorded_by": self.recorded_by,
-                "action": self.action,
-                "outcome": self.outcome,
-                "actor": {
-                    "type": self.actor_type,
-                    "id": self.actor_id,
-                    "email": self.actor_email,
-                    "name": self.actor_name,
-                    "ip_address": self.ip_address,
-                    "user_agent": self.user_agent,
-                },
-                "resource": {"type": self.resource_type, "id": self.resource_id},
-                "before_state": _spliced(self.before_state),
-                "after_state": _spliced(self.after_state),
-                "metadata": _spliced(self.metadata),
-                "correlation_id": self.correlation_id,
-                "source": self.source,
-                "leaf_index": self.leaf_index,
-            },
-            option=orjson.OPT_APPEND_NEWLINE,
         )
 
 
@@ -284,7 +254,8 @@ def as_seen(connection: Connection, stored: list[Stored], log_id: UUID, viewer: 
     # The database has not told who of the staff it was; nor may personal values of what they did tell.
     hidden = {name: _personal(Person(people[bytes.fromhex(name)].kind)) for name in values}
     masked = dict.fromkeys((row.identity for row in stored if row.actor_type == "staff" and row.identity), _SUPPORT)
-    return [_seen(row, people | masked, hidden if row.actor_type == "staff" else values) for row in stored]
+    people |= masked
+    return [_seen(row, people, hidden if row.actor_type == "staff" else values) for row in stored]
 
 
 def people_of(connection: Connection, log_id: UUID, commitments: list[bytes]) -> dict[bytes, Person]:
@@ -321,7 +292,8 @@ def _resolved(payload: str, values: dict[str, str]) -> str:
     return _IDENTITY.sub(lambda found: values.get(found[1], found[0]), payload)
 
 
-def _spliced(payload: str | None) -> orjson.Fragment | None:
+def spliced(payload: str | None) -> orjson.Fragment | None:
+    """JSON text, to stand as it is inside what orjson writes."""
     return None if payload is None else orjson.Fragment(payload)
 
 

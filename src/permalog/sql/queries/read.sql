@@ -17,10 +17,11 @@ SELECT {row} FROM permalog.event AS e WHERE {where} AND e.id < %(position)s ORDE
 SELECT {row} FROM permalog.event AS e WHERE {where} AND e.id > %(position)s ORDER BY e.id LIMIT %(rows)s
 
 -- name: is_older
-SELECT EXISTS (SELECT FROM permalog.event AS e WHERE {where} AND e.id < %(position)s)
+-- Whether there is one. In order and limited instead of EXISTS, which would take any index that begins with the log.
+SELECT true FROM permalog.event AS e WHERE {where} AND e.id < %(position)s ORDER BY e.id DESC LIMIT 1
 
 -- name: is_newer
-SELECT EXISTS (SELECT FROM permalog.event AS e WHERE {where} AND e.id > %(position)s)
+SELECT true FROM permalog.event AS e WHERE {where} AND e.id > %(position)s ORDER BY e.id LIMIT 1
 
 -- name: older_within
 -- For a search that no index helps: only among the next `bound` events.
@@ -34,12 +35,14 @@ FROM (SELECT * FROM permalog.event AS e WHERE {where} AND e.id > %(position)s OR
 WHERE {search} ORDER BY e.id LIMIT %(rows)s
 
 -- name: is_older_within
-SELECT EXISTS (SELECT FROM (SELECT * FROM permalog.event AS e WHERE {where} AND e.id < %(position)s ORDER BY e.id DESC LIMIT %(bound)s) AS e
-               WHERE {search})
+SELECT true
+FROM (SELECT * FROM permalog.event AS e WHERE {where} AND e.id < %(position)s ORDER BY e.id DESC LIMIT %(bound)s) AS e
+WHERE {search} LIMIT 1
 
 -- name: is_newer_within
-SELECT EXISTS (SELECT FROM (SELECT * FROM permalog.event AS e WHERE {where} AND e.id > %(position)s ORDER BY e.id LIMIT %(bound)s) AS e
-               WHERE {search})
+SELECT true
+FROM (SELECT * FROM permalog.event AS e WHERE {where} AND e.id > %(position)s ORDER BY e.id LIMIT %(bound)s) AS e
+WHERE {search} LIMIT 1
 
 -- name: older_bound
 -- The last event within the bound, where there is a further one behind it.
@@ -57,7 +60,8 @@ SELECT {row} FROM permalog.event AS e WHERE e.log_id = %(log_id)s AND e.id = %(i
 SELECT e.id FROM permalog.event AS e WHERE e.log_id = %(log_id)s ORDER BY e.id DESC LIMIT 1
 
 -- name: plan_anew
-SET LOCAL plan_cache_mode = force_custom_plan
+-- From here on, plans are made for the log at hand, and may scan and sort.
+SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_sort = on; SET LOCAL enable_bitmapscan = on
 
 -- name: identities
 SELECT commitment, kind, actor_id, email, name, ip_address, user_agent, value FROM permalog.identity
