@@ -231,9 +231,9 @@ def test_pages_end_where_events_are_large(log: Permalog, monkeypatch: pytest.Mon
     sizes: list[int] = []
     whole = stored.as_seen
 
-    def counting(connection: Any, rows: Any, log_id: Any) -> Any:
+    def counting(connection: Any, rows: Any, *others: Any) -> Any:
         sizes.append(len(rows))
-        return whole(connection, rows, log_id)
+        return whole(connection, rows, *others)
 
     monkeypatch.setattr(exports, "as_seen", counting)
     result = export(log.database, owner, "ndjson", lambda _: None, record=lambda _: None, actor=ADA)

@@ -81,13 +81,13 @@ def plan_of(log: Permalog, filters: Filters, name: str) -> str:
         return "\n".join(row[0] for row in connection.execute(explain))
 
 
+SUFFIXES = ("action_id_idx", "actor_id_id_idx", "resource_id_id_idx", "correlation_id_id_idx", "outcome_id_idx")
 INDEXES = [
     (Filters(), "pkey"),
     (Filters(start=NOW - timedelta(days=1), end=NOW - timedelta(hours=1)), "pkey"),
     (Filters(action="thing.made"), "action_id_idx"),
     (Filters(actor_id="u_3"), "actor_id_id_idx"),
     (Filters(actor_email="U3@acme.example"), "actor_id_id_idx"),
-    (Filters(actor_email="sam@permalog.example"), "actor_id_id_idx"),
     (Filters(resource_id="t_7"), "resource_id_id_idx"),
     (Filters(correlation_id="op_7"), "correlation_id_id_idx"),
     (Filters(outcome="failure"), "outcome_id_idx"),
@@ -105,12 +105,24 @@ def test_a_page_follows_an_index_in_order(filled: Permalog) -> None:
     for filters, index in INDEXES:
         for name in ("older", "newer", "is_older", "is_newer"):
             plan = plan_of(filled, filters, name)
-            taken = [line for line in plan.splitlines() if f" {FILLED}_" in line]
-            assert taken, plan
-            assert all(f"{index} " in f"{line} " for line in taken), plan
-            assert ("log_id = $1" in plan) != ("sam@" in str(filters.actor_email)), plan
-            sorts = {"Seq Scan"} if "sam@" in str(filters.actor_email) else {"Seq Scan", "Bitmap", "Sort"}
-            assert not [node for node in sorts if node in plan], plan
+            assert "log_id = $1" in plan, plan
+            assert indexes_in(plan) == {index}, plan
+            assert not [node for node in ("Seq Scan", "Bitmap", "Sort") if node in plan], plan
+
+
+def test_the_few_events_of_staff_are_found_by_an_index(filled: Permalog) -> None:
+    """Their order is not the index's: they are sorted, by a plan that knows how few of this log's they are."""
+    for filters in (Filters(actor_email="sam@permalog.example"), Filters(actor_id="s_1")):
+        plan = plan_of(filled, filters, "older")
+        assert "log_id = $1" not in plan, plan
+        assert indexes_in(plan) == {"actor_id_id_idx"}, plan
+
+
+def indexes_in(plan: str) -> set[str]:
+    """The ends of the names of the indexes by which the filled partition is read; a Seq Scan's is none."""
+    lines = [line for line in plan.splitlines() if FILLED in line and "Scan" in line]
+    assert lines, plan
+    return {name for line in lines for name in ("pkey", *SUFFIXES) if f"_{name} " in f"{line} "}
 
 
 def test_identities_are_looked_up_by_their_indexes(filled: Permalog, database: str) -> None:
