@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal, LiteralString, NamedTuple, TypeAlias
 from uuid import UUID
 
-from permalog.store import is_about_the_event, refusal, sqlstate
+from permalog.store import has_words, refusal, sqlstate
 
 if TYPE_CHECKING:
     from permalog.event import Event
@@ -78,6 +78,6 @@ def _is_sqlalchemy(connection: object) -> bool:
 def _database_error(error: BaseException) -> BaseException | None:
     """The driver's error behind a framework's (SQLAlchemy's `orig`, Django's cause), where its meaning is known."""
     for candidate in (error, getattr(error, "orig", None), error.__cause__):
-        if candidate is not None and (state := sqlstate(candidate)) is not None:
-            return candidate if is_about_the_event(candidate) or state in {"42501", "42883", "3F000", "42P01"} else None
+        if candidate is not None and sqlstate(candidate) is not None:
+            return candidate if has_words(candidate) else None
     return None

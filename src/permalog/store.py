@@ -36,6 +36,9 @@ _CONSTRAINTS: Final = {
     "event_time": InvalidEvent("occurred_at", "is before 1970"),
 }
 
+_NO_PARTITION: Final = DatabaseProblem(
+    "the log has no partition for this month: run `permalog migrate`, which makes those of a year ahead"
+)
 _NO_SCHEMA: Final = NotMigrated("this database has no Permalog schema, or an older one: run `permalog migrate`")
 _SYSTEMIC: Final[dict[str, PermalogError]] = {
     "42883": _NO_SCHEMA,
@@ -198,7 +201,19 @@ def is_about_the_event(error: BaseException) -> bool:
     if isinstance(error, ContentConflict):
         return True
     state = sqlstate(error) or ""
-    return state[:2] in {"PL", "22", "23"} or (state == "42501" and "row-level security" in str(error))
+    return (state[:2] in {"PL", "22", "23"} and not _lacks_partition(error)) or (
+        state == "42501" and "row-level security" in str(error)
+    )
+
+
+def has_words(error: BaseException) -> bool:
+    """Whether `refusal` knows what this error of a driver means."""
+    return is_about_the_event(error) or _lacks_partition(error) or sqlstate(error) in _SYSTEMIC
+
+
+def _lacks_partition(error: BaseException) -> bool:
+    # PostgreSQL reports it as a violated CHECK, and the one that has no name.
+    return sqlstate(error) == "23514" and "no partition of relation" in str(error)
 
 
 def sqlstate(error: BaseException) -> str | None:
@@ -220,8 +235,8 @@ def refusal(error: BaseException) -> PermalogError:
         return _CONSTRAINTS[constraint]
     if state == "42501" and "row-level security" in message:
         return NotAllowed("occurred_at", "is more than 7 days ago, which needs the right to import, or lies ahead")
-    if state in _SYSTEMIC:
-        return _SYSTEMIC[state]
+    if systemic := _NO_PARTITION if _lacks_partition(error) else _SYSTEMIC.get(state):
+        return systemic
     return InvalidEvent("event", f"the database refuses it (SQLSTATE {state}, {constraint or type(error).__name__})")
 
 

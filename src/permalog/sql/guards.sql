@@ -63,7 +63,7 @@ DECLARE
     made integer := 0;
 BEGIN
     IF to_regclass('permalog.event_before') IS NULL THEN
-        first_month := date_trunc('month', coalesce(first_month, this_month))::date;
+        first_month := least(date_trunc('month', first_month)::date, this_month);   -- least() leaves nulls out
         EXECUTE format('CREATE TABLE permalog.event_before PARTITION OF permalog.event FOR VALUES FROM (MINVALUE) TO (%L)',
                        permalog.id_floor(first_month::timestamptz));
         PERFORM permalog.guard_partition('permalog.event_before');
@@ -73,7 +73,7 @@ BEGIN
         SELECT min(to_date(right(c.relname, 6), 'YYYYMM')) INTO first_month
         FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
         WHERE i.inhparent = 'permalog.event'::regclass AND c.relname ~ '^event_[0-9]{6}$';
-        first_month := coalesce(first_month, this_month);
+        first_month := least(first_month, this_month);   -- the present month, even where all before it are gone
     END IF;
     FOR month IN SELECT generate_series(first_month, this_month + make_interval(months => ahead), '1 month')::date LOOP
         name := 'event_' || to_char(month, 'YYYYMM');

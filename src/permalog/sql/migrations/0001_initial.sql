@@ -156,7 +156,7 @@ CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON permalog.erased_actor FO
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON permalog.erased_actor FOR EACH STATEMENT EXECUTE FUNCTION permalog.refuse_change();
 ALTER TABLE permalog.erased_actor ENABLE ALWAYS TRIGGER refuse_change;
 ALTER TABLE permalog.erased_actor ENABLE ALWAYS TRIGGER refuse_truncate;
-CREATE TRIGGER refuse_delete BEFORE DELETE ON permalog.catalogue FOR EACH ROW EXECUTE FUNCTION permalog.refuse_change();
+CREATE TRIGGER refuse_delete BEFORE DELETE OR UPDATE OF action ON permalog.catalogue FOR EACH ROW EXECUTE FUNCTION permalog.refuse_change();
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON permalog.catalogue FOR EACH STATEMENT EXECUTE FUNCTION permalog.refuse_change();
 ALTER TABLE permalog.catalogue ENABLE ALWAYS TRIGGER refuse_delete;
 ALTER TABLE permalog.catalogue ENABLE ALWAYS TRIGGER refuse_truncate;
