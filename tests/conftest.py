@@ -30,6 +30,7 @@ from permalog import embedded
 from permalog.catalogue import BUILT_IN
 from permalog.client import Permalog
 from permalog.migrate import migrate
+from permalog_server.sql import steps
 from servers import Server, as_user, on_database, run_on
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -126,7 +127,7 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 def migrated_template(url: str) -> None:
     """Bring an empty database to the newest schema."""
-    migrate(url, BUILT_IN | ACTIONS)
+    migrate(url, BUILT_IN | ACTIONS, further=steps())
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 Status: TypeAlias = Literal["ok", "less", "wrong"]
 
 ROLES: Final = tuple(
-    f"permalog_{name}" for name in ("owner", "eraser", "migrator", "writer", "importer", "reader", "sealer", "privacy")
+    f"permalog_{name}"
+    for name in ("owner", "eraser", "migrator", "writer", "importer", "reader", "sealer", "privacy", "service")
 )
 NEEDED: Final = ("permalog_writer", "permalog_reader")
 MONTHS_AHEAD: Final = 12

@@ -454,7 +454,7 @@ def test_nobody_logs_in_as_one_of_the_roles(database: str) -> None:
             " FROM pg_roles WHERE rolname LIKE 'permalog%%'",
             (),
         ).fetchall()
-    assert {row[0] for row in found} == {*ROLES, "permalog_owner", "permalog_eraser"}
+    assert {row[0] for row in found} == {*ROLES, "permalog_owner", "permalog_eraser", "permalog_service"}
     assert {value for row in found for value in row[1:]} == {False}
 
 
@@ -465,4 +465,8 @@ def test_everything_in_the_schema_belongs_to_the_owner_role(database: str) -> No
             " UNION SELECT DISTINCT proowner::regrole::text FROM pg_proc WHERE pronamespace = 'permalog'::regnamespace"
             " UNION SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'permalog'"
         ).fetchall()
-    assert owners == [("permalog_owner",)]
+        erasing = connection.execute(
+            "SELECT proname::text FROM pg_proc WHERE proowner = 'permalog_eraser'::regrole ORDER BY 1"
+        ).fetchall()
+    assert sorted(owners) == [("permalog_eraser",), ("permalog_owner",)]
+    assert [name for (name,) in erasing] == ["erase_organization", "erase_user", "identities_of", "remove_log"]

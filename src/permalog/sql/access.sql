@@ -4,7 +4,7 @@ REVOKE ALL ON SCHEMA permalog FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA permalog FROM PUBLIC, permalog_writer, permalog_importer, permalog_reader,
     permalog_sealer, permalog_privacy, permalog_eraser, permalog_service;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA permalog FROM PUBLIC, permalog_writer, permalog_importer, permalog_reader,
-    permalog_sealer, permalog_privacy, permalog_eraser, permalog_service;
+    permalog_sealer, permalog_privacy, permalog_service;
 GRANT USAGE ON SCHEMA permalog TO permalog_writer, permalog_importer, permalog_reader,
     permalog_sealer, permalog_privacy, permalog_eraser, permalog_service;
 

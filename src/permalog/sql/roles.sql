@@ -34,7 +34,9 @@ BEGIN
         GRANT permalog_reader, permalog_importer, permalog_privacy TO permalog_service;
     END IF;
     -- What builds on the log (accounts, the agent) has schemas of its own.
-    EXECUTE format('GRANT CREATE ON DATABASE %I TO permalog_owner', current_database());
+    IF NOT has_database_privilege('permalog_owner', current_database(), 'CREATE') THEN
+        EXECUTE format('GRANT CREATE ON DATABASE %I TO permalog_owner', current_database());
+    END IF;
     -- From 16 on, who makes a role is a member that may grant it, and need not be one that may become it.
     IF NOT pg_has_role(current_user, 'permalog_owner', CASE WHEN current_setting('server_version_num')::integer < 160000 THEN 'MEMBER' ELSE 'SET' END) THEN
         EXECUTE format('GRANT permalog_owner TO %I', current_user);
