@@ -46,7 +46,10 @@ def program(server: Server, name: str) -> str:
 def dump(server: Server, url: str) -> str:
     """The schema as pg_dump writes it, without what is of the moment."""
     written = subprocess.run(
-        [program(server, "pg_dump"), "--schema-only", "--schema=permalog", url], check=True, capture_output=True, text=True
+        [program(server, "pg_dump"), "--schema-only", "--schema=permalog", url],
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout
     return re.sub(r"^\\(un)?restrict .*$", "", written, flags=re.MULTILINE)
 
