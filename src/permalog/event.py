@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 _NO_NUL: Final = r"^[^\x00]*$"
-Id: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=_NO_NUL)]
-Short: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_NO_NUL)]
+LONG: Final = 255
+SHORT: Final = 100
+Id: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=LONG, pattern=_NO_NUL)]
+Short: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=SHORT, pattern=_NO_NUL)]
 Email: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=320, pattern=_NO_NUL)]
 ResourceId: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=_NO_NUL)]
 Address: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=45, pattern=_NO_NUL)]
@@ -201,6 +203,30 @@ def acting_as(actor: Actor) -> Generator[None]:
         _acting.reset(token)
 
 
+def read_time(value: object) -> datetime:
+    """An event's time, in UTC.
+
+    Raises:
+        InvalidEvent: it is no RFC 3339 text and no time with a zone, or before 1970.
+    """
+    if isinstance(value, str):
+        if not _RFC3339.fullmatch(value):
+            raise InvalidEvent("occurred_at", "must be an RFC 3339 time with an offset and at most six decimals")
+        try:
+            value = datetime.fromisoformat(value.upper())
+        except ValueError:
+            raise InvalidEvent("occurred_at", "is no date") from None
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise InvalidEvent("occurred_at", "must be a time with a time zone")
+    try:
+        value = value.astimezone(UTC)
+    except OverflowError:
+        raise InvalidEvent("occurred_at", "is no date") from None
+    if value < EPOCH:
+        raise InvalidEvent("occurred_at", "is before 1970")
+    return value
+
+
 class Event(BaseModel):
     """One event, checked when it is made and frozen from then on.
 
@@ -242,24 +268,7 @@ class Event(BaseModel):
     @field_validator("occurred_at", mode="before")
     @classmethod
     def _read_time(cls, value: object) -> datetime | None:
-        if isinstance(value, str):
-            if not _RFC3339.fullmatch(value):
-                raise InvalidEvent("occurred_at", "must be an RFC 3339 time with an offset and at most six decimals")
-            try:
-                value = datetime.fromisoformat(value.upper())
-            except ValueError:
-                raise InvalidEvent("occurred_at", "is no date") from None
-        if value is None:
-            return None
-        if not isinstance(value, datetime) or value.tzinfo is None:
-            raise InvalidEvent("occurred_at", "must be a time with a time zone")
-        try:
-            value = value.astimezone(UTC)
-        except OverflowError:
-            raise InvalidEvent("occurred_at", "is no date") from None
-        if value < EPOCH:
-            raise InvalidEvent("occurred_at", "is before 1970")
-        return value
+        return None if value is None else read_time(value)
 
     @field_validator("before_state", "after_state", "metadata", mode="before")
     @classmethod

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
 import threading
 from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _TAIL_BITS = 62
 _TIMES_KEPT = 10_000
+_BLOCK = 4_096
 
 
 def microseconds(moment: datetime) -> int:
@@ -57,7 +57,8 @@ class IdMaker:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._tails: OrderedDict[int, int] = OrderedDict()
-        self._random = random.SystemRandom()
+        self._random = b""
+        self._taken = 0
         os.register_at_fork(after_in_child=self._forget)
 
     def make(self, micros: int) -> UUID:
@@ -65,19 +66,27 @@ class IdMaker:
         with self._lock:
             last = self._tails.pop(micros, None)
             if last is None:
-                tail = self._random.getrandbits(_TAIL_BITS - 1)
+                tail = self._random_bits() >> 3
                 if len(self._tails) >= _TIMES_KEPT:
                     self._tails.popitem(last=False)
             else:
                 room = (1 << _TAIL_BITS) - 1 - last
-                tail = last + 1 + self._random.getrandbits(62) * (room >> 16) // (1 << 62)
+                tail = last + 1 + self._random_bits() * (room >> 16) // (1 << 64)
             self._tails[micros] = tail
         return UUID(int=_prefix(micros) << 64 | 1 << 63 | tail)
+
+    def _random_bits(self) -> int:
+        """64 bits from the operating system, which is asked for a block: one question costs more than an id."""
+        if self._taken == len(self._random):
+            self._random, self._taken = os.urandom(_BLOCK), 0
+        self._taken += 8
+        return int.from_bytes(self._random[self._taken - 8 : self._taken], "big")
 
     def _forget(self) -> None:
         # A child that went on from its parent's tails could make the parent's next ids.
         self._lock = threading.Lock()
         self._tails.clear()
+        self._random, self._taken = b"", 0
 
 
 def _prefix(micros: int) -> int:

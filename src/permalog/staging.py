@@ -41,9 +41,9 @@ class Batch:
             b"\t".join(
                 (
                     str(len(self.events)).encode(),
-                    str(log_id).encode(),
-                    str(event_id).encode(),
-                    occurred_at.isoformat(timespec="microseconds").encode(),
+                    _hex(log_id),
+                    _hex(event_id),
+                    occurred_at.isoformat().encode(),
                     event.action.encode(),
                     event.outcome.encode(),
                     actor.type.encode(),
@@ -93,11 +93,11 @@ class Batch:
         line = (
             b"\t".join(
                 (
-                    str(log_id).encode(),
+                    _hex(log_id),
                     commitment,
                     *map(_text, identity),
                     b"\\\\x" + salt.hex().encode(),
-                    NULL if event_id is None else str(event_id).encode(),
+                    NULL if event_id is None else _hex(event_id),
                 )
             )
             + b"\n"
@@ -107,5 +107,13 @@ class Batch:
         return commitment
 
 
+def _hex(value: UUID) -> bytes:
+    """A UUID without hyphens, which PostgreSQL reads as well, and which takes a third of the time to write."""
+    return b"%032x" % value.int
+
+
 def _text(value: str | None) -> bytes:
-    return NULL if value is None else value.translate(_ESCAPES).encode() if not value.isalnum() else value.encode()
+    if value is None:
+        return NULL
+    # Nothing that is escaped is printable, but the backslash.
+    return (value if value.isprintable() and "\\" not in value else value.translate(_ESCAPES)).encode()

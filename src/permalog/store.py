@@ -79,6 +79,13 @@ class Outcome:
     """Why it was rejected."""
 
 
+class Prepared(NamedTuple):
+    """Events and their encoded form. A batch may be stored once: its identities have their salts."""
+
+    events: Sequence[Dated]
+    batch: Batch
+
+
 class Writer:
     """A connection in a writer's role, and what it knows to be committed. For one thread at a time.
 
@@ -106,7 +113,14 @@ class Writer:
             self._connection.execute("SELECT set_config('permalog.recorded_by', %s, false)", (token,))
             self._acting_for = token
 
-    def store(self, events: Sequence[Dated]) -> list[Outcome]:
+    def prepare(self, events: Sequence[Dated]) -> Prepared:
+        """Encodes events for `store`, from any thread: another batch can be stored meanwhile."""
+        batch = Batch(self._known)
+        for event in events:
+            batch.add(*event)
+        return Prepared(events, batch)
+
+    def store(self, events: Sequence[Dated] | Prepared) -> list[Outcome]:
         """Stores the events, each one or not at all, and says of each what became of it, in order.
 
         A batch that holds a bad event is split until the bad one stands alone.
@@ -115,9 +129,11 @@ class Writer:
             psycopg.Error: the database could not be asked, or lacks the schema or the right. To store again doubles
                 nothing.
         """
+        prepared = events if isinstance(events, Prepared) else self.prepare(events)
+        events = prepared.events
         try:
             self._open_logs(events)
-            return self._store_together(events)
+            return self._store_together(prepared)
         except (
             psycopg.DataError,
             psycopg.IntegrityError,
@@ -149,10 +165,8 @@ class Writer:
             )
             self._opened.update(owners)
 
-    def _store_together(self, events: Sequence[Dated]) -> list[Outcome]:
-        batch = Batch(self._known)
-        for event in events:
-            batch.add(*event)
+    def _store_together(self, prepared: Prepared) -> list[Outcome]:
+        events, batch = prepared
         with self._connection.transaction():
             self._copy(query("store", "copy_incoming"), batch.events)
             if batch.identities:
