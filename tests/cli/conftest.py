@@ -12,6 +12,7 @@ import pytest
 from calling import Command, LineMaker, Said
 from permalog.migrate import migrate
 from permalog_server import cli
+from permalog_server.sql import steps
 from permalog_server.wiring import ACTIONS
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -19,8 +20,8 @@ DATA = Path(__file__).parents[3] / "shared" / "data"
 
 @pytest.fixture
 def database(database: str) -> str:
-    """A fresh database that admits the agent's actions, too."""
-    migrate(database, ACTIONS)
+    """A fresh database as the command line makes it: with the agent's actions and the service's accounts."""
+    migrate(database, ACTIONS, further=steps())
     return database
 
 
