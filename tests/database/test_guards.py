@@ -2,7 +2,7 @@
 
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -380,7 +380,8 @@ def test_log_id_leads_every_key_and_index_but_the_listed_ones(superuser: psycopg
 
 def test_nothing_refers_to_anything_by_a_foreign_key(superuser: psycopg.Connection) -> None:
     """They cost 22 to 32 % of the throughput; verifying checks the references instead."""
-    assert value(superuser, "SELECT count(*) FROM pg_constraint WHERE contype = 'f'") == 0
+    foreign = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND connamespace = 'permalog'::regnamespace"
+    assert value(superuser, foreign) == 0
 
 
 def test_no_number_comes_from_a_sequence(superuser: psycopg.Connection) -> None:
@@ -394,27 +395,63 @@ def test_a_function_with_its_owners_rights_has_a_path_of_its_own(superuser: psyc
             "SELECT proname, proconfig FROM pg_proc WHERE pronamespace = 'permalog'::regnamespace AND prosecdef",
         )
     )
-    assert found.pop("note_unsealed") is None, "the one exception: see its comment"
-    assert {"stored_digest", "known_identity", "blank_erased"} <= found.keys()
-    assert {config[0] for config in found.values()} == {"search_path=pg_catalog, pg_temp"}
+    assert {"note_unsealed", "stored_digest", "known_identity", "blank_erased"} <= found.keys()
+    assert {(config or ["none"])[0] for config in found.values()} == {"search_path=pg_catalog, pg_temp"}
 
 
-def test_a_trap_in_the_callers_path_is_not_stepped_on(superuser: psycopg.Connection) -> None:
-    """Why note_unsealed needs no path of its own: it names its table in full, and calls nothing."""
-    ask(superuser, "CREATE SCHEMA trap")
-    ask(superuser, "CREATE TABLE trap.unsealed (log_id uuid, id uuid)")
-    ask(
+def test_what_the_tables_call_does_not_depend_on_the_writers_path(superuser: psycopg.Connection) -> None:
+    """Functions of CHECKs, defaults, policies and triggers are parsed beforehand, or have a path of their own."""
+    called = ask(
         superuser,
-        "CREATE FUNCTION trap.evil(uuid, uuid) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$",
+        "SELECT DISTINCT proname FROM pg_depend JOIN pg_proc ON pg_proc.oid = refobjid"
+        " WHERE refclassid = 'pg_proc'::regclass AND pronamespace = 'permalog'::regnamespace"
+        " AND classid = ANY ('{{pg_constraint,pg_attrdef,pg_policy,pg_trigger}}'::regclass[])"
+        " ORDER BY 1",
     )
-    ask(superuser, "CREATE OPERATOR trap.= (LEFTARG = uuid, RIGHTARG = uuid, FUNCTION = trap.evil)")
-    ask(superuser, "GRANT ALL ON SCHEMA trap TO PUBLIC")
-    ask(superuser, "SET search_path = trap, pg_catalog; SET ROLE permalog_writer")
-    made = insert(superuser)
-    ask(superuser, "SELECT permalog.known_identity(%s, 'actor', 'u_1', NULL, NULL, NULL, NULL)", (OWNER.log_id,))
-    ask(superuser, "SELECT permalog.stored_digest(%s, %s)", (OWNER.log_id, made))
-    ask(superuser, "RESET ROLE; RESET search_path")
+    assert {"id_prefix", "log_id_of", "recorder", "refuse_change"} <= {name for (name,) in called}
+    exposed = ask(
+        superuser,
+        "SELECT proname FROM pg_proc WHERE pronamespace = 'permalog'::regnamespace AND proname = ANY (%s)"
+        " AND prosqlbody IS NULL AND coalesce(proconfig[1], '') !~ '^search_path='",
+        ([name for (name,) in called],),
+    )
+    assert exposed == []
+
+
+TRAP = """
+    CREATE SCHEMA trap;
+    CREATE FUNCTION trap.yes(uuid, uuid) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+    CREATE OPERATOR trap.= (LEFTARG = uuid, RIGHTARG = uuid, FUNCTION = trap.yes);
+    CREATE FUNCTION trap.pg_has_role(name, oid, text) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+    CREATE FUNCTION trap.pg_has_role(name, regrole, text) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+    CREATE FUNCTION trap.sha256(bytea) RETURNS bytea LANGUAGE sql
+        AS $$ SELECT '\\x00112233445566778899aabbccddeeff'::bytea $$;
+    CREATE FUNCTION trap.int8send(bigint) RETURNS bytea LANGUAGE sql AS $$ SELECT '\\x0197b3f000007000'::bytea $$;
+    GRANT USAGE ON SCHEMA trap TO PUBLIC;
+"""
+
+
+def test_traps_in_the_writers_path_are_not_stepped_on(
+    database: str, superuser: psycopg.Connection, login: Callable[..., str]
+) -> None:
+    ask(superuser, TRAP)
+    address = login("permalog_writer")
+    with psycopg.connect(address, autocommit=True) as writer:
+        ask(writer, "SET search_path = trap, pg_catalog; SET permalog.recorded_by = 'tok_of_somebody_else'")
+        made = insert(writer)
+        ask(writer, "SELECT permalog.known_identity(%s, 'actor', 'u_1', NULL, NULL, NULL, NULL)", (OWNER.log_id,))
+        ask(writer, "SELECT permalog.stored_digest(%s, %s)", (OWNER.log_id, made))
+        with pytest.raises(psycopg.errors.CheckViolation, match="event_id"):
+            insert(writer, id=uuid.UUID("0197b3f0-0000-7000-8000-000000000000"))
+        with pytest.raises(psycopg.errors.CheckViolation, match="log_id_is_the_owners"):
+            ask(
+                writer,
+                "INSERT INTO permalog.log (log_id, user_id) VALUES ('00112233-4455-8677-8899-aabbccddeeff', 'u_9')",
+            )
     assert value(superuser, "SELECT count(*) FROM permalog.unsealed WHERE id = %s", (made,)) == 1
+    recorded_by = value(superuser, "SELECT recorded_by FROM permalog.event WHERE id = %s", (made,))
+    assert f"//{recorded_by}@" in address
+    assert database
 
 
 # Writers beside each other.

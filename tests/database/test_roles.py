@@ -22,6 +22,7 @@ ROLES = [
     "permalog_reader",
     "permalog_sealer",
     "permalog_privacy",
+    "permalog_service",
     "permalog_migrator",
 ]
 # The migrator becomes the owner, who may do everything but write into the past: see the tests of triggers.
@@ -29,6 +30,11 @@ LEAST: Sequence[tuple[str, ...]] = [(role,) for role in ROLES if role != "permal
     ("permalog_writer", "permalog_reader"),
     (),
 ]
+# Whose rights a role has by membership.
+SUMS = {
+    "permalog_importer": {"permalog_writer"},
+    "permalog_service": {"permalog_writer", "permalog_reader", "permalog_privacy"},
+}
 MINE, OTHERS = Owner.user("u_1"), Owner.user("u_2")
 THIS_MONTH = "event_" + datetime.now(UTC).strftime("%Y%m")
 
@@ -89,7 +95,6 @@ def test_each_role_has_the_named_rights_on_each_table_and_no_other(database: str
         assert {parent_of(table) for table in found} - {"partition"} == set(MAY)
         for table in found:
             for role in {*ROLES} - {"permalog_migrator"}:
-                inherited = "permalog_writer" if role == "permalog_importer" else role
                 granted = {
                     right
                     for right in ("SELECT", "INSERT", "UPDATE", "REFERENCES")
@@ -105,7 +110,8 @@ def test_each_role_has_the_named_rights_on_each_table_and_no_other(database: str
                     ).fetchone()
                     == (True,)
                 }
-                assert granted == MAY.get(parent_of(table), {}).get(inherited, set()), (table, role)
+                allowed = MAY.get(parent_of(table), {})
+                assert granted == set().union(*(allowed.get(of, set()) for of in SUMS.get(role, {role}))), (table, role)
 
 
 @pytest.mark.parametrize("roles", LEAST, ids=lambda roles: "+".join(roles) or "nobody")
@@ -423,19 +429,28 @@ CALLS: dict[str, str] = {
     "make_partitions": "SELECT permalog.make_partitions()",
     "guard_partition": "SELECT permalog.guard_partition('pg_class')",
     "admit_actions": "SELECT permalog.admit_actions()",
+    "erase_user": "SELECT permalog.erase_user('nobody', '[]')",
+    "erase_organization": "SELECT permalog.erase_organization(gen_random_uuid())",
+    "identities_of": "SELECT permalog.identities_of('nobody')",
+    "remove_log": "SELECT permalog.remove_log(gen_random_uuid())",
 }
+PRIVACYS_CALLS = {"erase_user", "erase_organization"}
 WRITERS_CALLS = {"append", "stored_digest", "known_identity", "new_identity", "take_personal"}
 
 
-@pytest.mark.parametrize("roles", LEAST, ids=lambda roles: "+".join(roles) or "nobody")
 @pytest.mark.usefixtures("database")
-def test_only_writers_call_what_writes_and_nobody_what_defines(
+@pytest.mark.parametrize("roles", LEAST, ids=lambda roles: "+".join(roles) or "nobody")
+def test_only_writers_call_what_writes_only_privacy_what_forgets_and_nobody_what_defines(
     roles: tuple[str, ...], login: Callable[..., str]
 ) -> None:
-    writes = bool({"permalog_writer", "permalog_importer"} & set(roles))
+    writes = bool({"permalog_writer", "permalog_importer", "permalog_service"} & set(roles))
+    forgets = bool({"permalog_privacy", "permalog_service"} & set(roles))
+    allowed = (WRITERS_CALLS if writes else set[str]()) | (PRIVACYS_CALLS if forgets else set[str]())
     with psycopg.connect(login(*roles), autocommit=True) as connection:
-        for name in CALLS.keys() - (WRITERS_CALLS if writes else set()):
+        for name in CALLS.keys() - allowed:
             refused(connection, CALLS[name], "permission denied for (function|schema)")
+        for name in PRIVACYS_CALLS & allowed:
+            ask(connection, CALLS[name])
 
 
 def test_no_function_is_public(database: str) -> None:
@@ -458,15 +473,16 @@ def test_nobody_logs_in_as_one_of_the_roles(database: str) -> None:
     assert {value for row in found for value in row[1:]} == {False}
 
 
-def test_everything_in_the_schema_belongs_to_the_owner_role(database: str) -> None:
+def test_everything_in_the_schema_belongs_to_the_owner_role_but_what_forgets(database: str) -> None:
     with psycopg.connect(database) as connection:
-        owners = connection.execute(
+        owners = ask(
+            connection,
             "SELECT DISTINCT relowner::regrole::text FROM pg_class WHERE relnamespace = 'permalog'::regnamespace"
             " UNION SELECT DISTINCT proowner::regrole::text FROM pg_proc WHERE pronamespace = 'permalog'::regnamespace"
-            " UNION SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'permalog'"
-        ).fetchall()
-        erasing = connection.execute(
-            "SELECT proname::text FROM pg_proc WHERE proowner = 'permalog_eraser'::regrole ORDER BY 1"
-        ).fetchall()
+            " UNION SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'permalog'",
+        )
+        erasing = ask(
+            connection, "SELECT proname::text FROM pg_proc WHERE proowner = 'permalog_eraser'::regrole ORDER BY 1"
+        )
     assert sorted(owners) == [("permalog_eraser",), ("permalog_owner",)]
     assert [name for (name,) in erasing] == ["erase_organization", "erase_user", "identities_of", "remove_log"]

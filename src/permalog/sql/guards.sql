@@ -3,7 +3,7 @@
 -- Rows are written once. Only permalog_eraser, which nobody logs in as, is exempt: its functions erase
 -- and retire by a recorded act.
 CREATE OR REPLACE FUNCTION permalog.refuse_change() RETURNS trigger
-    LANGUAGE plpgsql AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF current_user = 'permalog_eraser' THEN
         IF TG_LEVEL = 'STATEMENT' THEN RETURN NULL; END IF;
@@ -16,12 +16,13 @@ END
 $$;
 
 -- A row trigger, since a statement trigger on the parent is bypassed by an insert into a partition. SECURITY DEFINER,
--- since writers have no right on unsealed. No SET search_path, which costs as much as the insert itself: the body
--- names its tables in full and calls nothing. It is also where an event finds out that its log is not open: erased, or
+-- since writers have no right on unsealed. It is also where an event finds out that its log is not open: erased, or
 -- never opened.
 CREATE OR REPLACE FUNCTION permalog.note_unsealed() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    -- The path costs 2 to 3 us of the 31 us that a row takes (15, 18; CPU time of 100,000 rows). Without it, the `=` here would be
+    -- the caller's, run with the owner's rights.
     INSERT INTO permalog.unsealed SELECT l.log_id, NEW.id FROM permalog.log AS l WHERE l.log_id = NEW.log_id AND l.erased_at IS NULL;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'owner: this log was erased, or never opened' USING ERRCODE = 'PL410';
