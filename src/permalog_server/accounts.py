@@ -12,7 +12,7 @@ import hmac
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 from uuid import UUID, uuid4
 
 from permalog.errors import PermalogError
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 Role: TypeAlias = Literal["owner", "admin", "billing_manager", "member"]
 ROLES: Final[tuple[Role, ...]] = ("owner", "admin", "billing_manager", "member")
+
+AUDITORS: Final[frozenset[Role]] = frozenset({"owner", "admin", "billing_manager"})
+"""Who may read an organisation's audit log."""
 
 READ: Final = "audit_log:read"
 EXPORT: Final = "audit_log:export"
@@ -71,6 +74,15 @@ class Issued:
     token: str
     id: UUID
     expires_at: datetime | None
+
+
+class Standing(NamedTuple):
+    """Who somebody is, and their role in one organisation."""
+
+    email: str | None
+    name: str | None
+    staff: bool
+    role: Role | None
 
 
 class Accounts:
@@ -151,6 +163,11 @@ class Accounts:
             message = f"organization: {organization} was erased, and the id is not given again"
             raise ValueError(message)
         return self._row("ensure_membership", organization=organization, user=user_id, role=role) is not None
+
+    def standing(self, user_id: str, organization: UUID | None) -> Standing | None:
+        """What is known of a user; None where there is none, or they were deleted."""
+        row = self._row("standing", user=user_id, organization=organization)
+        return None if row is None else Standing(*row)
 
     def revoke(self, token_id: UUID) -> tuple[str, UUID | None] | None:
         """Ends a token at once; the user and organisation that it was for, or None where there is none to end."""

@@ -13,7 +13,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from permalog import Actor, Event, Owner, Resource
 from permalog.viewer import Viewer
-from permalog_server.accounts import EXPORT, READ, Accounts, Holder, Role
+from permalog_server.accounts import AUDITORS, EXPORT, READ, Accounts, Holder, Role
 from permalog_server.allowance import Allowance
 from permalog_server.guard import template_of
 from permalog_server.problem import Problem
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from permalog_server.forgetting import Office
     from permalog_server.writing import Writers
 
-AUDITORS: Final[frozenset[Role]] = frozenset({"owner", "admin", "billing_manager"})
-"""Who may read an organisation's audit log."""
 VIEW_SECONDS: Final = 15 * 60
 KNOCK_SECONDS: Final = 60 * 60
 _VIEWED: Final = "security.audit_log.viewed"

@@ -177,3 +177,23 @@ def test_an_own_export_imported_elsewhere_gives_the_same_events(
 def without_place(row: str) -> dict[str, Any]:
     """An event without what belongs to the database that it is in."""
     return {k: v for k, v in json.loads(row).items() if k not in {"recorded_at", "recorded_by", "leaf_index"}}
+
+
+def test_a_customers_eyes_see_what_the_customer_may(permalog: Command) -> None:
+    """``--as``: the log of the own organisation, with staff masked, and no other."""
+    organization = "7d1f8a52-6c0e-4a53-9f0e-2b1a5c3d4e5f"
+    owner = f"org:{organization}"
+    for user, role in (("u_admin", "admin"), ("u_member", "member")):
+        permalog("token", "create", "--user", user, "--organization", organization, "--role", role)
+    console = {event["actor"]["id"] for event in permalog("list", "--owner", owner, "--json").json["events"]}
+    assert None not in console
+    seen = permalog("list", "--owner", owner, "--as", "user:u_admin", "--json").json["events"]
+    assert {event["actor"]["name"] for event in seen} == {"Support"}
+    assert {event["actor"]["id"] for event in seen} == {None}
+    assert "Support" in permalog("show", seen[0]["id"], "--owner", owner, "--as", "user:u_admin").out
+    assert permalog("summary", "--owner", owner, "--as", "user:u_admin", "--json").json["total"] == len(seen)
+    assert ",staff,,,Support," in permalog("export", "--owner", owner, "--as", "user:u_admin", "--format", "csv").out
+    for refused in ("user:u_member", "user:u_nobody"):
+        answer = permalog("list", "--owner", owner, "--as", refused)
+        assert (answer.code, "may not read" in answer.err) == (1, True)
+    assert permalog("list", "--owner", owner, "--as", "u_admin").code == 2

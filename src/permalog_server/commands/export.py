@@ -14,9 +14,10 @@ import typer
 from permalog.errors import InvalidQuery
 from permalog.export_formats import ExportFormat
 from permalog.filters import FilterArguments
-from permalog_server.commands.options import Json, OwnerText, filtered, owner_of
+from permalog_server.commands.options import As, Json, OwnerText, filtered, owner_of
 from permalog_server.output import print_json
-from permalog_server.wiring import open_log, operator_at_console
+from permalog_server.standing import reader_of
+from permalog_server.wiring import open_log
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 def export(
     *,
     owner: OwnerText,
+    whom: As = None,
     form: Annotated[ExportFormat, typer.Option("--format", help="What to write.")],
     output: Annotated[
         Path | None,
@@ -37,12 +39,14 @@ def export(
     """Write the events of a log as CSV, JSON or NDJSON; recorded in the log.
 
     Streams, of any size. With -o the file appears when it is complete, and not before. The export is recorded as done
-    by a member of staff, whose id is the name of the operating system's login. With --json a report follows, on
-    standard error where the events go to standard output.
+    by a member of staff, whose id is the name of the operating system's login, or by the user of --as. With --json a
+    report follows, on standard error where the events go to standard output.
     """
     whose = owner_of(owner)
-    with open_log() as log, _target(output) as file:
-        done = log.export(whose, form, file, actor=operator_at_console(), through="cli", **filters)
+    with open_log() as log:
+        actor, viewer = reader_of(log, whom, whose)
+        with _target(output) as file:
+            done = log.export(whose, form, file, actor=actor, viewer=viewer, through="cli", **filters)
     if as_json:
         report = {"rows": done.rows, "first_id": done.first_id, "last_id": done.last_id, "complete": done.complete}
         print_json(report, sys.stdout if output is not None else sys.stderr)

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from permalog.filters import FilterArguments
-from permalog_server.commands.options import Format, Json, OwnerText, Shape, filtered, owner_of
+from permalog_server.commands.options import As, Format, Json, OwnerText, Shape, filtered, owner_of
 from permalog_server.event_tables import print_events
 from permalog_server.output import print_raw_json
+from permalog_server.standing import reader_of
 from permalog_server.wiring import open_log
 
 
@@ -17,6 +18,7 @@ from permalog_server.wiring import open_log
 def list_events(
     *,
     owner: OwnerText,
+    whom: As = None,
     before: Annotated[
         str | None, typer.Option("--before", metavar="CURSOR", help="The older page: a page's next_cursor.")
     ] = None,
@@ -31,7 +33,8 @@ def list_events(
     """List events, newest first."""
     whose = owner_of(owner)
     with open_log() as log:
-        page = log.list(whose, **filters, before=before, after=after, limit=limit)
+        viewer = reader_of(log, whom, whose).viewer
+        page = log.list(whose, **filters, before=before, after=after, limit=limit, viewer=viewer)
     if as_json or shape is Shape.JSON:
         print_raw_json(page.to_json())
         return

@@ -27,6 +27,12 @@ Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Answer in JSON, f
 OwnerText: TypeAlias = Annotated[
     str, typer.Option("--owner", metavar="OWNER", help="Whose log: org:<uuid> or user:<id>.")
 ]
+As: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--as", metavar="user:ID", help="Read as this user would: what they may, staff masked. Else as staff."
+    ),
+]
 Format: TypeAlias = Annotated[Shape, typer.Option("--format", help="A table for people, or JSON.")]
 
 LOOPBACK: Final = "127.0.0.1"

@@ -9,8 +9,9 @@ import orjson
 import typer
 
 from permalog.errors import InvalidQuery
-from permalog_server.commands.options import Format, Json, OwnerText, Shape, owner_of
+from permalog_server.commands.options import As, Format, Json, OwnerText, Shape, owner_of
 from permalog_server.output import print_json, print_table
+from permalog_server.standing import reader_of
 from permalog_server.wiring import open_log
 
 
@@ -18,6 +19,7 @@ def show(
     event: Annotated[str, typer.Argument(metavar="ID", help="The id of the event.")],
     *,
     owner: OwnerText,
+    whom: As = None,
     shape: Format = Shape.TABLE,
     as_json: Json = False,
 ) -> None:
@@ -28,7 +30,7 @@ def show(
     except ValueError:
         raise InvalidQuery("ID", "must be the UUID of an event") from None
     with open_log() as log:
-        found = log.get(whose, event_id).as_json()
+        found = log.get(whose, event_id, reader_of(log, whom, whose).viewer).as_json()
     if as_json or shape is Shape.JSON:
         print_json(found)
         return

@@ -48,6 +48,12 @@ RETURNING role;
 INSERT INTO accounts.token (token_id, user_id, organization_id, scopes, digest, expires_at)
 VALUES (%(token)s, %(user)s, %(organization)s, %(scopes)s, %(digest)s, %(expires)s);
 
+-- name: standing
+SELECT p.email, p.name, p.staff, m.role
+FROM accounts.person AS p
+LEFT JOIN accounts.membership AS m ON m.user_id = p.user_id AND m.organization_id = %(organization)s
+WHERE p.user_id = %(user)s AND p.deleted_at IS NULL;
+
 -- name: tokens
 SELECT token_id, user_id, organization_id, scopes, created_at, expires_at, last_used_at, revoked_at
 FROM accounts.token WHERE %(user)s::text IS NULL OR user_id = %(user)s ORDER BY created_at, token_id;
@@ -60,9 +66,6 @@ SELECT organization_id FROM accounts.organization WHERE operator;
 
 -- name: organization_exists
 SELECT EXISTS (SELECT FROM accounts.organization WHERE organization_id = %(organization)s AND deleted_at IS NULL);
-
--- name: person_exists
-SELECT staff FROM accounts.person WHERE user_id = %(user)s AND deleted_at IS NULL;
 
 -- name: forget_person
 WITH tokens AS (UPDATE accounts.token SET revoked_at = coalesce(revoked_at, clock_timestamp()) WHERE user_id = %(user)s RETURNING 1),
