@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
 from psycopg import sql
-from psycopg.rows import args_row
 
 from permalog.cursor import OLDEST
 from permalog.event import Event, Resource
@@ -239,11 +238,11 @@ class _Pages:
         size = 0
         with self.database.reading(self.log_id, self.viewer, in_order=True) as connection:
             # On the server, a cursor: how large the events are is known only when they come.
-            with connection.cursor("export", row_factory=args_row(Stored)) as cursor:
+            with connection.cursor("export") as cursor:
                 cursor.execute(self.statement, parameters)
                 while size < PAGE_SIZE and (fetched := cursor.fetchmany(FETCHED)):
-                    stored += fetched
-                    size += sum(map(_size, fetched))
+                    stored += map(Stored._make, fetched)
+                    size += sum(map(_size, stored[-len(fetched) :]))
             is_last = len(stored) < PAGE_ROWS and size < PAGE_SIZE
             return as_seen(connection, stored, self.log_id, self.viewer), is_last
 
@@ -262,4 +261,5 @@ def _parts_of(rows: list[Row]) -> Iterator[list[Row]]:
 
 
 def _size(row: Row | Stored) -> int:
-    return len(row.metadata) + len(row.before_state or "") + len(row.after_state or "") + 500
+    before, after = row.before_state, row.after_state
+    return len(row.metadata) + (len(before) if before else 0) + (len(after) if after else 0) + 500

@@ -243,7 +243,7 @@ def as_seen(connection: Connection, stored: list[Stored], log_id: UUID, viewer: 
 
     One query fetches the identities of them all.
     """
-    marked = [row for row in stored if any(payload is not None and _MARK in payload for payload in row.payloads())]
+    marked = [row for row in stored if _is_marked(row)]
     wanted = {row.identity for row in stored if row.identity is not None}
     for row in marked:
         wanted.update(bytes.fromhex(one) for payload in row.payloads() for one in _IDENTITY.findall(payload or ""))
@@ -270,18 +270,24 @@ def people_of(connection: Connection, log_id: UUID, commitments: list[bytes]) ->
     return {commitment: Person(*person) for commitment, *person in rows}
 
 
+def _is_marked(row: Stored) -> bool:
+    before, after = row.before_state, row.after_state
+    return _MARK in row.metadata or bool(before and _MARK in before) or bool(after and _MARK in after)
+
+
 def _seen(row: Stored, people: dict[bytes, Person], values: dict[str, str]) -> Row:
     person = _NOBODY if row.identity is None else people.get(row.identity, _NOBODY)
+    actor_id = person.actor_id if row.actor_type == "staff" else row.actor_id
+    # By position, since naming all twenty takes a fifth of the time of an export.
+    seen = Row._make((*row[:7], actor_id, *person[2:6], *row[9:]))
+    if not values or not _is_marked(row):
+        return seen
     before, after, metadata = row.payloads()
-    if values:
-        before, after = before and _resolved(before, values), after and _resolved(after, values)
-        metadata = _resolved(metadata, values)
-    return Row(
-        row.id, row.occurred_at, row.recorded_at, row.recorded_by, row.action, row.outcome, row.actor_type,
-        person.actor_id if row.actor_type == "staff" else row.actor_id,
-        person.email, person.name, person.ip_address, person.user_agent,
-        row.resource_type, row.resource_id, before, after, metadata, row.correlation_id, row.source, row.leaf_index,
-    )  # fmt: skip
+    return seen._replace(
+        before_state=before and _resolved(before, values),
+        after_state=after and _resolved(after, values),
+        metadata=_resolved(metadata, values),
+    )
 
 
 def _personal(person: Person) -> str:
