@@ -123,18 +123,18 @@ class Permalog(Reading):
             ContentConflict: only with a connection: its key or id was used before with other content.
         """
         if connection is not None:
-            self._check(event)
+            self._check_with_database(event)
             self._open(event.owner)
             return Receipt(statements.execute(event, connection), event.owner.log_id)
         try:
-            self._check(event)
+            self._check(event)  # whether the action is known is left to the database: asking it would be to wait
         except PermalogError as error:
             return self._recorder.reject(event, error)
         return self._recorder.submit(event)
 
     def _commit(self, event: Event) -> None:
         """Records an event in a transaction of its own, and waits for it."""
-        self._check(event)
+        self._check_with_database(event)
         self._open(event.owner)
         with self._database.shared() as connection:
             statements.execute(event, connection)
@@ -145,7 +145,7 @@ class Permalog(Reading):
         Raises:
             InvalidEvent: the event breaks a rule.
         """
-        self._check(event)
+        self._check_with_database(event)
         return statements.statement(event, style)
 
     def knows(self, action: str) -> bool:
@@ -230,10 +230,14 @@ class Permalog(Reading):
         """Closes."""
         self.close()
 
-    def _check(self, event: Event) -> None:
-        action = self._catalogue.get(event.action)
+    def _check_with_database(self, event: Event) -> None:
         if not self.knows(event.action):
             raise UnknownAction(event.action)
+        self._check(event)
+
+    def _check(self, event: Event) -> None:
+        """What can be checked here and now."""
+        action = self._catalogue.get(event.action)
         if event.occurred_at is not None:
             now = datetime.now(UTC)
             if event.occurred_at > now + timedelta(minutes=5):
