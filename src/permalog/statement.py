@@ -6,8 +6,12 @@ the identity, so that the change and its record commit together or not at all.
 
 from __future__ import annotations
 
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, Literal, LiteralString, NamedTuple, TypeAlias
 from uuid import UUID
+
+import psycopg
+from psycopg.rows import tuple_row
 
 from permalog.store import has_words, refusal, sqlstate
 
@@ -50,16 +54,21 @@ def execute(event: Event, connection: Any) -> UUID:  # noqa: ANN401  psycopg, SQ
 
     Raises:
         PermalogError: the database refused the event; as after any error, the caller's transaction is aborted.
+        TypeError: the connection is asynchronous: those take `statement`.
         Exception: the driver's own error, where the cause is not the event.
     """
+    if _is_asynchronous(connection):
+        raise TypeError("this connection is asynchronous: await its own execute with log.statement(event)")
     try:
         if _is_sqlalchemy(connection):
             from sqlalchemy import text  # noqa: PLC0415  only where the caller has it
 
             sql, (event_json,) = statement(event, "named")
-            row = connection.execute(text(sql), {"event": event_json}).fetchone()
+            row: Any = connection.execute(text(sql), {"event": event_json}).fetchone()
         else:
-            with connection.cursor() as cursor:
+            # What the caller chose for rows and cursors of psycopg must not decide what we read.
+            ours = isinstance(connection, psycopg.Connection)
+            with psycopg.Cursor(connection, row_factory=tuple_row) if ours else connection.cursor() as cursor:  # pyright: ignore[reportUnknownArgumentType]
                 cursor.execute(*statement(event, "format"))
                 row = cursor.fetchone()
     except Exception as error:
@@ -73,6 +82,11 @@ def execute(event: Event, connection: Any) -> UUID:  # noqa: ANN401  psycopg, SQ
 
 def _is_sqlalchemy(connection: object) -> bool:
     return any(base.__module__.startswith("sqlalchemy.") for base in type(connection).__mro__)
+
+
+def _is_asynchronous(connection: object) -> bool:
+    """Such as psycopg's AsyncConnection, asyncpg's Connection, SQLAlchemy's AsyncSession: execute is a coroutine."""
+    return iscoroutinefunction(getattr(connection, "execute", None))
 
 
 def _database_error(error: BaseException) -> BaseException | None:
