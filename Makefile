@@ -36,7 +36,7 @@ check: $(VENV)/.stamp-dev ## linters, types, import contracts, migrations
 		echo "$(BIN)/squawk src/permalog/sql/migrations/*.sql"; $(BIN)/squawk $(MIGRATIONS); \
 	else echo "no migrations yet"; fi
 
-bench: $(VENV)/.stamp-dev ## run the benchmarks (more arguments: ARGS=…)
+bench: $(VENV)/.stamp-dev ## measure Permalog beside its peers (at a million events: ARGS="--events 100000 1000000")
 	$(BIN)/python -m benchmarks $(ARGS)
 
 lock: $(VENV)/.stamp-dev ## make the locked requirements anew from pyproject.toml (newer versions: ARGS=--upgrade)
