@@ -16,11 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeAlias
+from weakref import WeakMethod
 
 import psycopg
 
 from permalog.errors import DatabaseProblem, PermalogError, RecorderFull
-from permalog.store import Dated, Writer
+from permalog.store import Dated, Writer, has_words, refusal
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -97,25 +98,23 @@ class Recorder:
         self._in_hand = 0
         self._closing = False
         self._give_up_at: float | None = None
+        self._writer: Writer | None = None
         self._accepted = self._stored = self._duplicates = self._failed = 0
-        os.register_at_fork(after_in_child=self._start_afresh)
+        forget = WeakMethod(self._start_afresh)
+        os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
 
     def submit(self, event: Event) -> Receipt:
         """Takes an event, at once."""
         dated = Dated.of(event, datetime.now(UTC))
         receipt = Receipt(dated.id, event.owner.log_id)
         with self._changed:
-            refused = self._closing or len(self._waiting) >= self._limit
-            if not refused:
+            refused = self._reason_to_refuse()
+            if refused is None:
                 self._accepted += 1
                 self._waiting.append(dated)
-                self._ensure_thread()
                 self._changed.notify_all()
-        if refused:
-            self._fail(
-                dated,
-                RecorderFull("the recorder is closed" if self._closing else f"{self._limit} events wait already"),
-            )
+        if refused is not None:
+            self._fail(dated, RecorderFull(refused))
         return receipt
 
     def reject(self, event: Event, error: PermalogError) -> Receipt:
@@ -137,7 +136,9 @@ class Recorder:
             self._changed.notify_all()
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout + CLOSE_SECONDS)
+            thread.join(timeout)
+            if thread.is_alive():
+                self._interrupt(thread)
         atexit.unregister(self.close)
 
     @property
@@ -152,30 +153,49 @@ class Recorder:
                 len(self._waiting) + self._in_hand,
             )
 
-    def _ensure_thread(self) -> None:
+    def _interrupt(self, thread: threading.Thread) -> None:
+        """Ends a drain that waits for a lock or for a server that does not answer; nothing is lost unseen."""
+        if (writer := self._writer) is not None:
+            writer.cancel()
+        thread.join(CLOSE_SECONDS)
+        with self._changed:
+            left, self._waiting = self._waiting, deque()
+            in_hand = self._in_hand if thread.is_alive() else 0
+        for dated in left:
+            self._fail(dated, DatabaseProblem("the recorder was closed before the database took it"))
+        if in_hand:
+            _log.error("permalog: the database does not answer: %d events may not have been recorded", in_hand)
+
+    def _reason_to_refuse(self) -> str | None:
+        if self._closing:
+            return "the recorder is closed"
+        if len(self._waiting) >= self._limit:
+            return f"{self._limit} events wait already"
         if self._thread is None:
-            self._thread = threading.Thread(target=self._drain, name="permalog-recorder", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._drain, name="permalog-recorder", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # the interpreter is ending, or the system has no thread left
+                return f"the recorder cannot start: {error}"
+            self._thread = thread
             atexit.register(self.close)
+        return None
 
     def _drain(self) -> None:
-        writer: Writer | None = None
         pause = _FIRST_PAUSE
         while batch := self._next_batch():
             try:
-                writer = writer or Writer(self._database, self._role)
-                self._settle(batch, writer.store(batch))
+                self._writer = self._writer or Writer(self._database, self._role)
+                self._settle(batch, self._writer.store(batch))
                 pause = _FIRST_PAUSE
             except (psycopg.Error, DatabaseProblem) as error:
-                _close(writer)
-                writer = None
+                self._drop_writer()
+                problem = refusal(error) if has_words(error) else error
+                reason = str(problem) if isinstance(problem, DatabaseProblem) else type(error).__name__
+                if pause == _FIRST_PAUSE:
+                    _log.warning("permalog: events wait, since the database does not take them: %s", reason)
                 if not self._put_back(batch, pause):
-                    for dated in batch:
-                        self._fail(
-                            dated,
-                            DatabaseProblem(f"the database could not be reached: {type(error).__name__}"),
-                        )
-                    self._done(0, 0)
+                    self._give_up(batch, reason)
                 pause = min(pause * 2, _LONGEST_PAUSE)
             except Exception as error:  # noqa: BLE001  see below
                 # Whatever it is: the thread must live on, and these events must not vanish unseen.
@@ -183,7 +203,20 @@ class Recorder:
                 for dated in batch:
                     self._fail(dated, PermalogError(f"the recorder failed: {type(error).__name__}"))
                 self._done(0, 0)
-        _close(writer)
+        self._drop_writer()
+
+    def _drop_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+
+    def _give_up(self, batch: list[Dated], reason: str) -> None:
+        """When closing and out of time: this batch has failed, and so has what waits, without another attempt."""
+        with self._changed:
+            left, self._waiting = self._waiting, deque()
+        for dated in (*batch, *left):
+            self._fail(dated, DatabaseProblem(f"the recorder was closed before the database took it: {reason}"))
+        self._done(0, 0)
 
     def _next_batch(self) -> list[Dated]:
         with self._changed:
@@ -234,19 +267,24 @@ class Recorder:
         self._waiting = deque()
         self._thread = None
         self._in_hand = 0
+        self._abandoned, self._writer = self._writer, None
 
 
 def report_to_sentry(failure: Failure) -> None:
-    """A failure hook for applications that use Sentry: one error event for each action and kind of failure."""
+    """A failure hook for applications that use Sentry: one issue for each action and kind of failure.
+
+    Only the error's kind and sentence go there, not its traceback and causes, whose variables and messages may hold
+    personal data.
+    """
     import sentry_sdk  # noqa: PLC0415  an optional dependency
 
-    with sentry_sdk.new_scope() as scope:
-        scope.set_tag("permalog.action", failure.action)
-        scope.set_context("permalog", {"event": str(failure.id), "log": str(failure.log_id)})
-        scope.fingerprint = ["permalog", failure.action, type(failure.error).__name__]
-        scope.capture_exception(failure.error)
-
-
-def _close(writer: Writer | None) -> None:
-    if writer is not None:
-        writer.close()
+    kind = type(failure.error).__name__
+    sentry_sdk.capture_event(
+        {
+            "level": "error",
+            "exception": {"values": [{"type": kind, "module": "permalog.errors", "value": str(failure.error)}]},
+            "fingerprint": ["permalog", failure.action, kind],
+            "tags": {"permalog.action": failure.action},
+            "contexts": {"permalog": {"event": str(failure.id), "log": str(failure.log_id)}},
+        }
+    )

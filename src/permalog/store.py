@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self, TypeAlias
 
@@ -147,6 +148,11 @@ class Writer:
                 return [Outcome("rejected", events[0].id, refusal(error))]
             half = len(events) // 2
             return self.store(events[:half]) + self.store(events[half:])
+
+    def cancel(self) -> None:
+        """Ends the statement that runs, from another thread."""
+        with suppress(psycopg.Error):
+            self._connection.cancel_safe(timeout=2)
 
     def close(self) -> None:
         """Closes the connection."""
