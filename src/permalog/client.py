@@ -16,7 +16,7 @@ from permalog.errors import InvalidEvent, NotAllowed, PermalogError, UnknownActi
 from permalog.event import Actor, current_actor
 from permalog.migrate import migrate
 from permalog.reading import Reading
-from permalog.record import Receipt, Recorder
+from permalog.record import Receipt, Recorder, capturing
 from permalog.sql import query
 from permalog.store import Writer, refusal
 
@@ -122,6 +122,9 @@ class Permalog(Reading):
             InvalidEvent: only with a connection: the event breaks a rule. Nothing was written.
             ContentConflict: only with a connection: its key or id was used before with other content.
         """
+        if (capture := capturing(self)) is not None:
+            self._check_with_database(event)
+            return capture.take(event)
         if connection is not None:
             self._check_with_database(event)
             self._open(event.owner)

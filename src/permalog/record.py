@@ -72,6 +72,28 @@ class Stats:
     waiting: int
 
 
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Where `permalog.testing.capture` has events go instead; `log` is whose, or None for everybody's."""
+
+    log: object | None
+    events: list[Event]
+
+    def take(self, event: Event) -> Receipt:
+        """Keeps the event as it was given."""
+        self.events.append(event)
+        return Receipt(Dated.of(event, datetime.now(UTC)).id, event.owner.log_id)
+
+
+captures: Final[list[Capture]] = []
+"""Those of the blocks that are open now, the innermost last; of the whole process, since threads record, too."""
+
+
+def capturing(log: object) -> Capture | None:
+    """The innermost capture that takes this log's events."""
+    return next((one for one in reversed(captures) if one.log is None or one.log is log), None)
+
+
 class Recorder:
     """A bounded queue and the thread that drains it.
 
