@@ -262,11 +262,8 @@ def people_of(connection: Connection, log_id: UUID, commitments: list[bytes]) ->
     """What a reader may see of identities of one log, by their commitments; one query, or none for none."""
     if not commitments:
         return {}
-    # Planned for the log at hand: a plan for an average log takes the wrong index, and reads all identities of the log.
-    connection.execute(query("read", "plan_anew"))
-    rows = connection.execute(
-        query("read", "identities"), {"log_id": log_id, "commitments": commitments}, prepare=False
-    ).fetchall()
+    parameters = {"log_id": log_id, "commitments": commitments}
+    rows = connection.execute(query("read", "identities"), parameters, prepare=True).fetchall()
     return {commitment: Person(*person) for commitment, *person in rows}
 
 

@@ -64,6 +64,13 @@ SELECT e.id FROM permalog.event AS e WHERE e.log_id = %(log_id)s ORDER BY e.id D
 SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_sort = on; SET LOCAL enable_bitmapscan = on
 
 -- name: identities
-SELECT commitment, kind, actor_id, email, name, ip_address, user_agent, value FROM permalog.identity
-WHERE log_id = %(log_id)s AND commitment = ANY (%(commitments)s)
-  AND (kind <> 'staff' OR current_setting('permalog.viewer', true) = 'staff')   -- masked, whatever the policies say
+-- One by one, each by its key, so that one plan serves every log: a list of them, planned for an average log, would be looked
+-- for among all identities of the log.
+SELECT i.*
+FROM unnest(%(commitments)s::bytea[]) AS wanted (commitment)
+CROSS JOIN LATERAL (
+    SELECT i.commitment, i.kind, i.actor_id, i.email, i.name, i.ip_address, i.user_agent, i.value FROM permalog.identity AS i
+    WHERE i.log_id = %(log_id)s AND i.commitment = wanted.commitment
+      AND (i.kind <> 'staff' OR current_setting('permalog.viewer', true) = 'staff')   -- masked, whatever the policies say
+    LIMIT 1
+) AS i
