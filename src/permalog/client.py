@@ -11,7 +11,7 @@ import psycopg
 from permalog import statement as statements
 from permalog.catalogue import BUILT_IN, Catalogue
 from permalog.database import Database
-from permalog.erasure import ErasedLog, erase_organization, erase_user
+from permalog.erasure import ErasedLog, close_organization, close_user, erase_organization, erase_user
 from permalog.errors import InvalidEvent, NotAllowed, PermalogError, UnknownAction
 from permalog.event import Actor, current_actor
 from permalog.migrate import migrate
@@ -21,7 +21,7 @@ from permalog.sql import query
 from permalog.store import Writer, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Collection, Generator, Iterable
     from pathlib import Path
     from types import TracebackType
     from uuid import UUID
@@ -157,28 +157,68 @@ class Permalog(Reading):
             self._refresh_actions()
         return action in self._known
 
-    def erase_user(
-        self, user_id: str, *, actor: Actor | None = None, dry_run: bool = False, connection: Connection | None = None
+    def erase_user(  # noqa: PLR0913  who, by whom, and what is known of them
+        self,
+        user_id: str,
+        *,
+        actor: Actor | None = None,
+        dry_run: bool = False,
+        also: Collection[str] = (),
+        staff: bool = False,
+        connection: Connection | None = None,
     ) -> list[ErasedLog]:
-        """Forgets a person: their identities in all logs, and the log that they own; in one transaction.
+        """Forgets a person: their identities in all logs, and the log that they own.
 
-        Events of others stay as they are, and each organisation's log that is concerned gets a record. ``actor`` is who
-        erases (else that of `acting_as`, else the system); with ``dry_run``, nothing is written. The login needs
+        Events of others stay as they are, and each organisation's log that is concerned gets a record. The login needs
         the role ``permalog_privacy``.
+
+        Args:
+            user_id: whose identities arrive blank from then on.
+            actor: who erases; else that of `acting_as`, else the system.
+            dry_run: write nothing, and only say what would go.
+            also: addresses and names of the person that no identity need tell, such as those of an account: they are
+                erased from personal values of others' events, too.
+            staff: the person is one of the product's own; then no customer's log tells that they were erased.
+            connection: erase in its transaction. Then call `close_user` beforehand: otherwise what others were
+                recording about the person at that moment stays.
 
         Returns:
             What was erased, a row for each log; empty where there was nothing.
+
+        Raises:
+            DatabaseProblem: a transaction that recorded something stayed open for too long.
         """
         who = actor or current_actor() or Actor.system("permalog")
+        if connection is None and not dry_run:
+            self.close_user(user_id)
         with self._joined(connection) as used:
-            return erase_user(used, user_id, who, dry_run=dry_run)
+            return erase_user(used, user_id, who, dry_run=dry_run, also=also, staff=staff)
 
     def erase_organization(
         self, organization_id: UUID, *, dry_run: bool = False, connection: Connection | None = None
     ) -> list[ErasedLog]:
-        """Removes an organisation's log as a whole; what stays is a tombstone, which refuses new events."""
+        """Removes an organisation's log as a whole; what stays is a tombstone, which refuses new events.
+
+        With a connection, call `close_organization` beforehand.
+        """
+        if connection is None and not dry_run:
+            self.close_organization(organization_id)
         with self._joined(connection) as used:
             return erase_organization(used, organization_id, dry_run=dry_run)
+
+    def close_user(self, user_id: str) -> None:
+        """The first step of erasing a person: what arrives of them is blank from now on, and their log takes no events.
+
+        Waits for those who were recording at that moment.
+
+        Raises:
+            DatabaseProblem: one of them had not ended after 30 seconds.
+        """
+        close_user(self._database, user_id)
+
+    def close_organization(self, organization_id: UUID) -> None:
+        """The first step of erasing an organisation, likewise."""
+        close_organization(self._database, organization_id)
 
     @contextmanager
     def _joined(self, connection: Connection | None) -> Generator[Connection]:

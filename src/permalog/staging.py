@@ -36,7 +36,8 @@ class Batch:
         """Appends one event, its identity and its personal values."""
         log_id = event.owner.log_id
         actor = event.actor
-        state = [self._payload(p, log_id, event_id) for p in (event.before_state, event.after_state, event.metadata)]
+        payloads = (event.before_state, event.after_state, event.metadata)
+        state = [self._payload(payload, event, event_id) for payload in payloads]
         line = (
             b"\t".join(
                 (
@@ -70,24 +71,25 @@ class Batch:
         kind = "staff" if actor.type == "staff" else "actor"
         identity = Identity(kind, actor.id, actor.email, actor.name, actor.ip_address, actor.user_agent)
         if kind == "staff":
-            return self._new(log_id, identity, None)  # never shared, so that two events by one person are not linked
+            return self._new(log_id, identity)  # never shared, so that two events by one person are not linked
         key = (log_id, identity)
         found = self.known.get(key) or self.fresh.get(key)
         if found is None:
-            found = self.fresh[key] = self._new(log_id, identity, None)
+            found = self.fresh[key] = self._new(log_id, identity)
         return found
 
-    def _payload(self, payload: dict[str, Any] | None, log_id: UUID, event_id: UUID) -> bytes:
+    def _payload(self, payload: dict[str, Any] | None, event: Event, event_id: UUID) -> bytes:
         if payload is None:
             return NULL
 
         def committed(value: Personal) -> dict[str, str]:
-            text = self._new(log_id, Identity(value.kind, value=value.value), event_id)
+            text = self._new(event.owner.log_id, Identity(value.kind, value=value.value), event_id, event.actor.id)
             return {"$identity": text[3:].decode()}
 
         return wire(payload, committed).replace(b"\\", b"\\\\")
 
-    def _new(self, log_id: UUID, identity: Identity, event_id: UUID | None) -> bytes:
+    def _new(self, log_id: UUID, identity: Identity, event_id: UUID | None = None, by: str | None = None) -> bytes:
+        """``by``: whoever acted, for a personal value; the database looks at it and does not keep it."""
         salt = new_salt()
         commitment = b"\\\\x" + identity.commitment(salt).hex().encode()
         line = (
@@ -95,7 +97,7 @@ class Batch:
                 (
                     _hex(log_id),
                     commitment,
-                    *map(_text, identity),
+                    *map(_text, identity if by is None else identity._replace(actor_id=by)),
                     b"\\\\x" + salt.hex().encode(),
                     NULL if event_id is None else _hex(event_id),
                 )

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from uuid import UUID
 
-import orjson
-
 from permalog import Event, Owner, Resource
-from permalog.errors import InvalidQuery
+from permalog.erasure import erase_alone
+from permalog_server.journal import note, noted
 from permalog_server.sql import query
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from pathlib import Path
 
     from permalog import Actor, Permalog
     from permalog.database import Connection
+    from permalog.erasure import ErasedLog
     from permalog_server.accounts import Accounts
 
 _ERASED: Final = "security.log.user_erased"
@@ -45,6 +41,24 @@ class Erased:
         }  # fmt: skip
 
 
+class _Account(NamedTuple):
+    """What the accounts know of somebody."""
+
+    exists: bool
+    texts: list[str]
+    staff: bool
+    tokens: int
+    organizations: list[UUID]
+
+
+class _Counts(NamedTuple):
+    """What the accounts know of an organisation."""
+
+    exists: bool
+    tokens: int
+    memberships: int
+
+
 class Office:
     """Where people and organisations are forgotten.
 
@@ -58,53 +72,99 @@ class Office:
         self._journal: Final = journal
 
     def forget_user(self, user_id: str, actor: Actor, *, dry_run: bool = False) -> Erased | None:
-        """Erases a person everywhere, in one transaction; None where there is nobody and nothing to erase."""
+        """Erases a person everywhere; None where there is nobody and nothing to erase.
+
+        Somebody who forgets themselves is told of their own log and of those of their organisations only: what another
+        tenant's log holds about them is not theirs to learn.
+
+        Raises:
+            DatabaseProblem: a transaction that recorded something stayed open; the erasure is noted, and unfinished.
+        """
         with self._log.database.shared() as connection, connection.transaction():
-            known, tokens, memberships = self._counts(connection, "account_counts", user=user_id)
-            found = self._log.erase_user(user_id, actor=actor, dry_run=True, connection=connection)
-            if not known and not found:
+            account = _account_of(connection, user_id)
+            found = self._log.erase_user(
+                user_id, actor=actor, dry_run=True, also=account.texts, staff=account.staff, connection=connection
+            )
+        if not account.exists and not found:
+            return None
+        if not dry_run:
+            note(self._journal, "user", user_id)
+            repeated = self._erase_user(user_id, actor)
+            if repeated is None:
                 return None
-            if not dry_run:
-                note(self._journal, "user", user_id)
-                found = self._log.erase_user(user_id, actor=actor, connection=connection)
-                self._accounts.forget_person(user_id, connection)
-                self._record(connection, Resource("user", user_id), {"user_id": user_id, "logs": len(found)}, actor)
-        return Erased("user", user_id, dry_run, [one.as_json() for one in found], tokens, memberships)
+            account, found = repeated
+        if actor.type != "staff" and actor.id == user_id:
+            found = [one for one in found if one.user_id == user_id or one.organization_id in account.organizations]
+        logs = [one.as_json() for one in found]
+        return Erased("user", user_id, dry_run, logs, account.tokens, len(account.organizations))
 
     def forget_organization(self, organization: UUID, actor: Actor, *, dry_run: bool = False) -> Erased | None:
-        """Erases an organisation's log as a whole, and its accounts; None where there is nothing to erase."""
+        """Erases an organisation's log as a whole, and its accounts; None where there is nothing to erase.
+
+        Raises:
+            DatabaseProblem: as for `forget_user`.
+        """
         with self._log.database.shared() as connection, connection.transaction():
-            known, tokens, memberships = self._counts(connection, "organization_counts", organization=organization)
+            counts = _counts_of(connection, organization)
             found = self._log.erase_organization(organization, dry_run=True, connection=connection)
-            if not known and not found:
+        if not counts.exists and not found:
+            return None
+        if not dry_run:
+            note(self._journal, "organization", str(organization))
+            repeated = self._erase_organization(organization, actor)
+            if repeated is None:
                 return None
-            if not dry_run:
-                note(self._journal, "organization", str(organization))
-                found = self._log.erase_organization(organization, connection=connection)
-                self._accounts.forget_organization(organization, connection)
-                what = {"organization_id": str(organization), "events": sum(one.events for one in found)}
-                self._record(connection, Resource("organization", str(organization)), what, actor)
+            counts, found = repeated
         logs = [one.as_json() for one in found]
-        return Erased("organization", str(organization), dry_run, logs, tokens, memberships)
+        return Erased("organization", str(organization), dry_run, logs, counts.tokens, counts.memberships)
 
     def replay(self, journal: Path, actor: Actor) -> int:
         """Repeats the erasures that a journal notes; how many there was still something to erase for.
 
+        Also of whom nothing is found: what arrives of them later, from a queue or an import, must not stand.
+
         Raises:
-            InvalidQuery: a line is none of ours; what stands before it has been repeated.
+            InvalidQuery: lines are none of ours; all others have been repeated.
         """
+        is_own = self._journal.exists() and journal.samefile(self._journal)
         repeated = 0
-        for kind, identifier in list(noted(journal)):
+        for kind, identifier in noted(journal):
+            if not is_own:
+                note(self._journal, kind, identifier)
             if kind == "user":
-                done = self.forget_user(identifier, actor)
+                done = self._erase_user(identifier, actor) is not None
             else:
-                done = self.forget_organization(UUID(identifier), actor)
-            repeated += done is not None
+                done = self._erase_organization(UUID(identifier), actor) is not None
+            repeated += done
         return repeated
 
-    def _counts(self, connection: Connection, statement: str, **parameters: object) -> tuple[bool, int, int]:
-        row = connection.execute(query("accounts", statement), parameters).fetchone()
-        return (row[0], row[1], row[2]) if row else (False, 0, 0)
+    def _erase_user(self, user_id: str, actor: Actor) -> tuple[_Account, list[ErasedLog]] | None:
+        """None where another erasure was quicker, or there was nothing any more."""
+        self._log.close_user(user_id)
+        with self._log.database.shared() as connection, connection.transaction():
+            erase_alone(connection)
+            account = _account_of(connection, user_id)
+            found = self._log.erase_user(
+                user_id, actor=actor, also=account.texts, staff=account.staff, connection=connection
+            )
+            self._accounts.forget_person(user_id, connection)
+            if not account.exists and not found:
+                return None
+            self._record(connection, Resource("user", user_id), {"user_id": user_id, "logs": len(found)}, actor)
+        return account, found
+
+    def _erase_organization(self, organization: UUID, actor: Actor) -> tuple[_Counts, list[ErasedLog]] | None:
+        self._log.close_organization(organization)
+        with self._log.database.shared() as connection, connection.transaction():
+            erase_alone(connection)
+            counts = _counts_of(connection, organization)
+            found = self._log.erase_organization(organization, connection=connection)
+            self._accounts.forget_organization(organization, connection)
+            if not counts.exists and not found:
+                return None
+            what = {"organization_id": str(organization), "events": sum(one.events for one in found)}
+            self._record(connection, Resource("organization", str(organization)), what, actor)
+        return counts, found
 
     def _record(self, connection: Connection, resource: Resource, what: dict[str, Any], actor: Actor) -> None:
         """In the operator's log, too: an erased organisation has none any more."""
@@ -113,34 +173,11 @@ class Office:
         self._log.record(event, connection)
 
 
-def note(journal: Path, kind: str, identifier: str) -> None:
-    """Appends one line to the journal, and waits until it is on disk. It holds ids only."""
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    line = (
-        orjson.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), "erased": kind, "id": identifier}) + b"\n"
-    )
-    handle = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        os.write(handle, line)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _account_of(connection: Connection, user_id: str) -> _Account:
+    row = connection.execute(query("accounts", "account_of"), {"user": user_id}).fetchone()
+    return _Account(*row) if row else _Account(exists=False, texts=[], staff=False, tokens=0, organizations=[])
 
 
-def noted(journal: Path) -> Generator[tuple[str, str]]:
-    """What a journal says was erased: (``user`` or ``organization``, id), in order.
-
-    Raises:
-        InvalidQuery: a line is none of ours; names it.
-    """
-    for number, line in enumerate(journal.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-            kind, identifier = str(entry["erased"]), str(entry["id"])
-        except (ValueError, KeyError, TypeError):
-            raise InvalidQuery(f"line {number}", "is no line of an erasure journal") from None
-        if kind not in {"user", "organization"}:
-            raise InvalidQuery(f"line {number}", "erased: must be user or organization")
-        yield kind, identifier
+def _counts_of(connection: Connection, organization: UUID) -> _Counts:
+    row = connection.execute(query("accounts", "organization_counts"), {"organization": organization}).fetchone()
+    return _Counts(*row) if row else _Counts(exists=False, tokens=0, memberships=0)

@@ -425,7 +425,7 @@ CALLS: dict[str, str] = {
     "stored_digest": "SELECT permalog.stored_digest(gen_random_uuid(), gen_random_uuid())",
     "known_identity": "SELECT permalog.known_identity(gen_random_uuid(), 'a', 'b', 'c', 'd', 'e', 'f')",
     "new_identity": "SELECT permalog.new_identity(gen_random_uuid(), 'a', 'b', 'c', 'd', 'e', 'f', 'g')",
-    "take_personal": "SELECT permalog.take_personal(gen_random_uuid(), '[]')",
+    "take_personal": "SELECT permalog.take_personal(gen_random_uuid(), '[]', 'a')",
     "make_partitions": "SELECT permalog.make_partitions()",
     "guard_partition": "SELECT permalog.guard_partition('pg_class')",
     "admit_actions": "SELECT permalog.admit_actions()",

@@ -41,12 +41,18 @@ GRANT CREATE ON SCHEMA permalog TO permalog_eraser;
 GRANT SELECT, UPDATE, DELETE ON permalog.identity TO permalog_eraser;
 GRANT SELECT, DELETE ON permalog.event, permalog.event_key, permalog.unsealed TO permalog_eraser;
 GRANT SELECT, UPDATE ON permalog.log TO permalog_eraser;
+GRANT EXECUTE ON FUNCTION permalog.words_in TO permalog_eraser, permalog_writer;   -- writers, since an index calls it
 GRANT SELECT, INSERT ON permalog.erased_actor TO permalog_eraser;
 ALTER FUNCTION permalog.identities_of OWNER TO permalog_eraser;
+ALTER FUNCTION permalog.close_user OWNER TO permalog_eraser;
+ALTER FUNCTION permalog.close_organization OWNER TO permalog_eraser;
+ALTER FUNCTION permalog.erase_alone OWNER TO permalog_eraser;
+ALTER FUNCTION permalog.size_of OWNER TO permalog_eraser;
 ALTER FUNCTION permalog.remove_log OWNER TO permalog_eraser;
 ALTER FUNCTION permalog.erase_user OWNER TO permalog_eraser;
 ALTER FUNCTION permalog.erase_organization OWNER TO permalog_eraser;
-GRANT EXECUTE ON FUNCTION permalog.erase_user, permalog.erase_organization TO permalog_privacy;
+GRANT EXECUTE ON FUNCTION permalog.close_user, permalog.close_organization, permalog.erase_alone, permalog.erase_user,
+    permalog.erase_organization TO permalog_privacy;
 
 ALTER TABLE permalog.event ENABLE ROW LEVEL SECURITY;
 ALTER TABLE permalog.identity ENABLE ROW LEVEL SECURITY;

@@ -48,3 +48,15 @@ CREATE OR REPLACE FUNCTION permalog.recorder() RETURNS text
                 WHEN to_regrole('permalog_service') IS NULL OR pg_has_role(session_user, to_regrole('permalog_service'), 'USAGE')
                     THEN current_setting('permalog.recorded_by', true)
                 ELSE session_user::text END;
+
+-- The words of a personal value, by which an index finds those that tell of a person: in lower case and one normal form
+-- (NFKC), parted by whatever is no letter, digit or sign inside an address or a name; a possessive's s does not count.
+CREATE OR REPLACE FUNCTION permalog.words_in(value text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN array_remove(string_to_array(
+        regexp_replace(
+            regexp_replace(
+                regexp_replace(lower(normalize(value, NFKC)), '''s\M|’s\M', ' ', 'g'),
+                '[^[:alnum:]@._%+''’-]+', ' ', 'g'),
+            '(^| )[@._%+''’-]+|[@._%+''’-]+(?= |$)', '\1', 'g'),
+        ' '), '');

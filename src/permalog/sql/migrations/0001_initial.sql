@@ -102,6 +102,13 @@ CREATE TABLE permalog.identity (
 
 CREATE INDEX identity_by_person ON permalog.identity (actor_id, log_id);
 CREATE INDEX identity_by_email ON permalog.identity (log_id, lower(email));
+-- Finds the personal values that tell of a person who is erased; across all logs, like the first.
+CREATE INDEX identity_by_words ON permalog.identity USING gin (permalog.words_in(value)) WHERE value IS NOT NULL;
+-- What is erased here must not live on in the planner's statistics.
+ALTER TABLE permalog.identity ALTER email SET STATISTICS 0, ALTER name SET STATISTICS 0, ALTER ip_address SET STATISTICS 0,
+    ALTER user_agent SET STATISTICS 0, ALTER value SET STATISTICS 0, ALTER salt SET STATISTICS 0;
+ALTER INDEX permalog.identity_by_email ALTER 2 SET STATISTICS 0;
+ALTER INDEX permalog.identity_by_words ALTER 1 SET STATISTICS 0;
 
 -- People whose identities arrive blank from now on (spools, imports and restores bring late ones).
 CREATE TABLE permalog.erased_actor (

@@ -16,7 +16,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS incoming (
 ) ON COMMIT DELETE ROWS;
 
 -- name: create_incoming_identity
--- event_id: the one event that a personal value belongs to; null for actors, whom several events may share.
+-- event_id: the one event that a personal value belongs to; null for actors, whom several events may share. A personal value
+-- travels with the id of whoever acted: where they were erased, it arrives blank.
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming_identity (
     log_id uuid, commitment bytea, kind text, actor_id text, email text, name text, ip_address text, user_agent text, value text,
     salt bytea, event_id uuid

@@ -215,13 +215,14 @@ DECLARE
     row permalog.event := permalog.take_envelope(event);
     key constant text := permalog.text_member(event, 'event_key', 'event_key', 255);
     dated constant boolean := coalesce(event ->> 'occurred_at', event ->> 'id') IS NOT NULL;
+    acted_by constant text := event -> 'actor' ->> 'id';
     before_state constant jsonb := nullif((event -> 'before_state')::jsonb, 'null');
     after_state constant jsonb := nullif((event -> 'after_state')::jsonb, 'null');
     metadata constant jsonb := coalesce(nullif((event -> 'metadata')::jsonb, 'null'), '{}');
     digest constant bytea := permalog.content_digest(
         CASE WHEN dated THEN row.occurred_at END, row.action, row.outcome, row.actor_type, row.actor_id, row.resource_type,
-        row.resource_id, row.correlation_id, row.source, permalog.take_personal(NULL, before_state),
-        permalog.take_personal(NULL, after_state), permalog.take_personal(NULL, metadata));
+        row.resource_id, row.correlation_id, row.source, permalog.take_personal(NULL, before_state, NULL),
+        permalog.take_personal(NULL, after_state, NULL), permalog.take_personal(NULL, metadata, NULL));
     stored bytea;
 BEGIN
     row.log_id := permalog.take_owner(event -> 'owner');
@@ -251,7 +252,7 @@ BEGIN
                                 correlation_id, source, schema_version, before_state, after_state, metadata)
     VALUES (row.log_id, row.id, row.occurred_at, row.action, row.outcome, row.actor_type, row.actor_id,
             permalog.take_actor(row.log_id, event -> 'actor'), row.resource_type, row.resource_id, row.correlation_id, row.source,
-            row.schema_version, permalog.take_personal(row.log_id, before_state), permalog.take_personal(row.log_id, after_state),
-            permalog.take_personal(row.log_id, metadata));
+            row.schema_version, permalog.take_personal(row.log_id, before_state, acted_by), permalog.take_personal(row.log_id, after_state, acted_by),
+            permalog.take_personal(row.log_id, metadata, acted_by));
 END
 $$;

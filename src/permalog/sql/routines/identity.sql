@@ -29,39 +29,41 @@ CREATE OR REPLACE FUNCTION permalog.known_identity(
     LIMIT 1
 $$;
 
--- Writes a new identity and returns its commitment. The salt is 128 random bits.
+-- Writes a new identity and returns its commitment. The salt is 128 random bits. `acted_by`: whoever acted, for a personal
+-- value, which arrives blank where they were erased; the trigger blank_erased does not keep it.
 CREATE OR REPLACE FUNCTION permalog.new_identity(
-    log uuid, kind text, actor_id text, email text, name text, ip_address text, user_agent text, value text
+    log uuid, kind text, actor_id text, email text, name text, ip_address text, user_agent text, value text,
+    acted_by text DEFAULT NULL
 ) RETURNS bytea LANGUAGE plpgsql AS $$
 DECLARE
     salt constant bytea := substr(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 1, 16);
     made constant bytea := permalog.commitment(salt, kind, actor_id, email, name, ip_address, user_agent, value);
 BEGIN
     INSERT INTO permalog.identity (log_id, commitment, kind, actor_id, email, name, ip_address, user_agent, value, salt)
-    VALUES (log, made, kind, actor_id, email, name, ip_address, user_agent, value, salt);
+    VALUES (log, made, kind, coalesce(actor_id, acted_by), email, name, ip_address, user_agent, value, salt);
     RETURN made;
 END
 $$;
 
 -- Replaces every {"$personal": {"kind", "value"}} inside a payload by {"$identity": "<commitment>"} with a row of its
--- own, at any depth; without a log it writes nothing and leaves the commitments empty, as content_digest does. That each
--- has this form was seen to by payload_fault.
-CREATE OR REPLACE FUNCTION permalog.take_personal(log uuid, payload jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+-- own, at any depth; `acted_by` is whoever acted. Without a log it writes nothing and leaves the commitments empty, as
+-- content_digest does. That each has this form was seen to by payload_fault.
+CREATE OR REPLACE FUNCTION permalog.take_personal(log uuid, payload jsonb, acted_by text) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     person constant jsonb := payload -> '$personal';
 BEGIN
     IF position('"$personal"' IN payload::text) = 0 THEN
         RETURN payload;
     ELSIF jsonb_typeof(payload) = 'array' THEN
-        RETURN (SELECT jsonb_agg(permalog.take_personal(log, v) ORDER BY n) FROM jsonb_array_elements(payload) WITH ORDINALITY AS e (v, n));
+        RETURN (SELECT jsonb_agg(permalog.take_personal(log, v, acted_by) ORDER BY n) FROM jsonb_array_elements(payload) WITH ORDINALITY AS e (v, n));
     ELSIF jsonb_typeof(payload) <> 'object' THEN
         RETURN payload;
     ELSIF person IS NULL THEN
-        RETURN (SELECT jsonb_object_agg(k, permalog.take_personal(log, v)) FROM jsonb_each(payload) AS e (k, v));
+        RETURN (SELECT jsonb_object_agg(k, permalog.take_personal(log, v, acted_by)) FROM jsonb_each(payload) AS e (k, v));
     ELSIF log IS NULL THEN
         RETURN '{"$identity": ""}';
     END IF;
     RETURN jsonb_build_object('$identity', encode(
-        permalog.new_identity(log, person ->> 'kind', NULL, NULL, NULL, NULL, NULL, person ->> 'value'), 'hex'));
+        permalog.new_identity(log, person ->> 'kind', NULL, NULL, NULL, NULL, NULL, person ->> 'value', acted_by), 'hex'));
 END
 $$;

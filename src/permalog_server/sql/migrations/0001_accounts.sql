@@ -12,6 +12,9 @@ CREATE TABLE accounts.person (
     CONSTRAINT person_deleted_is_blank CHECK (deleted_at IS NULL OR num_nonnulls(email, name) = 0)
 );
 
+-- What is erased here must not live on in the planner's statistics.
+ALTER TABLE accounts.person ALTER email SET STATISTICS 0, ALTER name SET STATISTICS 0;
+
 CREATE TABLE accounts.organization (
     organization_id uuid        PRIMARY KEY,
     operator        boolean     NOT NULL DEFAULT false,   -- whose log the installation's own changes go to

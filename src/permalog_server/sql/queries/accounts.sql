@@ -89,10 +89,12 @@ RETURNING true;
 -- name: clear_notices
 DELETE FROM accounts.notice WHERE until < clock_timestamp() - interval '1 hour';
 
--- name: account_counts
-SELECT EXISTS (SELECT FROM accounts.person WHERE user_id = %(user)s AND deleted_at IS NULL),
+-- name: account_of
+-- What erasing somebody has to know of their account, whether or not there is one.
+SELECT p.user_id IS NOT NULL, array_remove(ARRAY[p.email, p.name], NULL), coalesce(p.staff, false),
        (SELECT count(*) FROM accounts.token WHERE user_id = %(user)s AND revoked_at IS NULL),
-       (SELECT count(*) FROM accounts.membership WHERE user_id = %(user)s);
+       ARRAY(SELECT organization_id FROM accounts.membership WHERE user_id = %(user)s)
+FROM (SELECT) AS one LEFT JOIN accounts.person AS p ON p.user_id = %(user)s AND p.deleted_at IS NULL;
 
 -- name: organization_counts
 SELECT EXISTS (SELECT FROM accounts.organization WHERE organization_id = %(organization)s AND deleted_at IS NULL),
