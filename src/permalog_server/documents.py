@@ -182,6 +182,18 @@ class Health(BaseModel):
     status: Literal["ok"]
 
 
+EXPORT_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/ExportRequest"},
+                "example": {"format": "csv", "action": ["security.finding.dismissed"], "start": "2026-01-01"},
+            }
+        },
+    }
+}
+"""What `POST …/export` takes; read, like the events, once it is known who sends it."""
 BATCH_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import re
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -13,10 +12,10 @@ import psycopg
 
 from permalog import Event, Owner
 from permalog.errors import InvalidEvent, PermalogError, UnknownAction
-from permalog.payload import parsed
 from permalog.store import Dated, Writer
 from permalog_server.accounts import WRITE, Holder
-from permalog_server.problem import Problem, invalid
+from permalog_server.bodies import document_of
+from permalog_server.problem import invalid
 
 if TYPE_CHECKING:
     from permalog.database import Database, Writing
@@ -73,14 +72,14 @@ class Writers:
                     writer.close()
 
 
-def store(guest: Visit, entry: Entry, body: bytes, key: str | None) -> bytes:
+def store(guest: Visit, entry: Entry, body: bytes, keys: list[str]) -> bytes:
     """Stores the events of a request body, and says of each what became of it, as JSON.
 
     Raises:
         Problem: the body or the idempotency key cannot be read; nothing was stored.
     """
-    if key is not None and not _KEY.fullmatch(key):
-        raise invalid("Idempotency-Key", "must be 1 to 200 visible ASCII characters")
+    key = _idempotency_key(keys)
+    known = guest.log.known_actions()
     results: list[dict[str, Any]] = []
     good: list[Dated] = []
     places: list[int] = []
@@ -89,6 +88,8 @@ def store(guest: Visit, entry: Entry, body: bytes, key: str | None) -> bytes:
         results.append({"id": None, "status": "rejected", "error": None})
         try:
             event = _event(raw, guest, entry, None if key is None else f"{key}/{place}")
+            if event.action not in known:
+                raise UnknownAction(event.action)
             good.append(Dated.of(event, now))
             places.append(place)
         except PermalogError as error:
@@ -96,18 +97,23 @@ def store(guest: Visit, entry: Entry, body: bytes, key: str | None) -> bytes:
     if good:
         role = "permalog_importer" if WRITE in entry.holder.scopes else "permalog_writer"
         for place, outcome in zip(
-            places, guest.writers.store(role, f"token:{entry.holder.token_id}", good), strict=True
+            places, guest.desk.writers.store(role, f"token:{entry.holder.token_id}", good), strict=True
         ):
             error = None if outcome.error is None else str(outcome.error)
             results[place] = {"id": None if error else str(outcome.id), "status": outcome.status, "error": error}
     return orjson.dumps({"results": results})
 
 
+def _idempotency_key(given: list[str]) -> str | None:
+    if len(given) > 1:
+        raise invalid("Idempotency-Key", "is given more than once")
+    if given and not _KEY.fullmatch(given[0]):
+        raise invalid("Idempotency-Key", "must be 1 to 200 visible ASCII characters")
+    return given[0] if given else None
+
+
 def _events(body: bytes) -> list[Any]:
-    try:
-        document = parsed(body)
-    except InvalidEvent as error:
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"the body {error.reason}", [("body", error.reason)]) from None
+    document = document_of(body)
     if not isinstance(document, dict) or document.keys() != {"events"}:
         raise invalid("body", 'must be {"events": […]}')
     events: object = document["events"]  # pyright: ignore[reportUnknownVariableType]
@@ -126,8 +132,6 @@ def _event(raw: object, guest: Visit, entry: Entry, key: str | None) -> Event:
         given["event_key"] = key
     event = Event.from_json(given)
     _check_owner(event.owner, entry.holder, guest)
-    if not guest.log.knows(event.action):
-        raise UnknownAction(event.action)
     return event
 
 

@@ -16,13 +16,14 @@ WHERE t.token_id = %(token)s;
 UPDATE accounts.token SET last_used_at = date_trunc('minute', clock_timestamp()) WHERE token_id = %(token)s;
 
 -- name: set_aside
--- Takes `wanted` requests of this minute's allowance; returns how many had been taken before.
-INSERT INTO accounts.allowance AS a (token_id, minute, taken) VALUES (%(token)s, date_trunc('minute', clock_timestamp()), %(wanted)s)
+-- Takes `wanted` requests of a minute's allowance (minutes since 1970, by the service's clock: it also says when to ask again);
+-- returns how many had been taken before.
+INSERT INTO accounts.allowance AS a (token_id, minute, taken) VALUES (%(token)s, to_timestamp(%(minute)s::bigint * 60), %(wanted)s)
 ON CONFLICT (token_id, minute) DO UPDATE SET taken = a.taken + excluded.taken
 RETURNING taken - %(wanted)s;
 
 -- name: clear_allowances
-DELETE FROM accounts.allowance WHERE minute < clock_timestamp() - interval '5 minutes';
+DELETE FROM accounts.allowance WHERE minute < to_timestamp((%(minute)s::bigint - 5) * 60);
 
 -- name: ensure_person
 -- What is given replaces what was known; what is not given stays.
