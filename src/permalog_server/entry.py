@@ -80,6 +80,11 @@ class Desk:
     def once(self, seconds: int, *what: object, event: Event) -> None:
         """Records an event unless the same was noticed within so many seconds, by whichever process."""
         digest = hashlib.sha256("\0".join(map(str, what)).encode()).digest()
+        with self.log.database.shared() as connection:
+            if connection.execute(query("accounts", "is_noticed"), {"digest": digest}).fetchone():
+                return
+        # Before the transaction: opening takes another connection, and who waits for one must not hold one.
+        self.log.open(event.owner)
         with self.log.database.shared() as connection, connection.transaction():
             if connection.execute(query("accounts", "notice"), {"digest": digest, "seconds": seconds}).fetchone():
                 self.log.record(event, connection=connection)

@@ -59,6 +59,7 @@ class Office:
 
     def forget_user(self, user_id: str, actor: Actor, *, dry_run: bool = False) -> Erased | None:
         """Erases a person everywhere, in one transaction; None where there is nobody and nothing to erase."""
+        self._open()
         with self._log.database.shared() as connection, connection.transaction():
             known, tokens, memberships = self._counts(connection, "account_counts", user=user_id)
             found = self._log.erase_user(user_id, actor=actor, dry_run=True, connection=connection)
@@ -73,6 +74,7 @@ class Office:
 
     def forget_organization(self, organization: UUID, actor: Actor, *, dry_run: bool = False) -> Erased | None:
         """Erases an organisation's log as a whole, and its accounts; None where there is nothing to erase."""
+        self._open()
         with self._log.database.shared() as connection, connection.transaction():
             known, tokens, memberships = self._counts(connection, "organization_counts", organization=organization)
             found = self._log.erase_organization(organization, dry_run=True, connection=connection)
@@ -101,6 +103,10 @@ class Office:
                 done = self.forget_organization(UUID(identifier), actor)
             repeated += done is not None
         return repeated
+
+    def _open(self) -> None:
+        """Before the transaction: opening a log takes another connection, and who waits for one must not hold one."""
+        self._log.open(Owner.organization(self._accounts.operator()))
 
     def _counts(self, connection: Connection, statement: str, **parameters: object) -> tuple[bool, int, int]:
         row = connection.execute(query("accounts", statement), parameters).fetchone()

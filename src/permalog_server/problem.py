@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
+import structlog
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from psycopg import InterfaceError, OperationalError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from fastapi import FastAPI
+
+_log: Final = structlog.get_logger("permalog.http")
 
 MEDIA_TYPE: Final = "application/problem+json"
 _TITLES: Final = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
@@ -141,6 +144,8 @@ def install(app: FastAPI) -> None:
         problem = of(error)
         if problem is None:
             raise error
+        if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            _log.error("no database", request_id=request.state.request_id, exc_info=error)
         response = problem.response()
         if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
             response.headers["Allow"] = _methods(app, template_of(request.scope)) or response.headers["Allow"]

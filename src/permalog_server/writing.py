@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import queue
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import psycopg
 
 from permalog import Event, Owner
-from permalog.errors import InvalidEvent, PermalogError, UnknownAction
+from permalog.errors import InvalidEvent, NotAllowed, PermalogError, UnknownAction
 from permalog.store import Dated, Writer
 from permalog_server.accounts import WRITE, Holder
 from permalog_server.bodies import document_of
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MOST: Final = 1000
 WRITERS: Final = 4
 """Connections for each of the two rights; further requests wait for one."""
+_AHEAD: Final = timedelta(minutes=6)
+_PAST: Final = timedelta(days=7, minutes=1)
+"""A minute more than the database allows: by its clock, the rest is up to it."""
 _KEY: Final = re.compile(r"[!-~]{1,200}", re.ASCII)
 
 
@@ -87,7 +90,7 @@ def store(guest: Visit, entry: Entry, body: bytes, keys: list[str]) -> bytes:
     for place, raw in enumerate(_events(body)):
         results.append({"id": None, "status": "rejected", "error": None})
         try:
-            event = _event(raw, guest, entry, None if key is None else f"{key}/{place}")
+            event = _event(raw, guest, entry, None if key is None else f"{key}/{place}", now)
             if event.action not in known:
                 raise UnknownAction(event.action)
             good.append(Dated.of(event, now))
@@ -122,7 +125,7 @@ def _events(body: bytes) -> list[Any]:
     return events  # pyright: ignore[reportUnknownVariableType]
 
 
-def _event(raw: object, guest: Visit, entry: Entry, key: str | None) -> Event:
+def _event(raw: object, guest: Visit, entry: Entry, key: str | None, now: datetime) -> Event:
     if not isinstance(raw, dict):
         raise InvalidEvent("event", "must be an object")
     given: dict[str, Any] = {"source": "api", **raw}
@@ -132,7 +135,18 @@ def _event(raw: object, guest: Visit, entry: Entry, key: str | None) -> Event:
         given["event_key"] = key
     event = Event.from_json(given)
     _check_owner(event.owner, entry.holder, guest)
+    _check_time(event, now, entry.holder)
     return event
+
+
+def _check_time(event: Event, now: datetime, holder: Holder) -> None:
+    """Refuses what the database would refuse anyway: a batch of such events would be tried piece by piece."""
+    if event.occurred_at is None:
+        return
+    if event.occurred_at > now + _AHEAD:
+        raise InvalidEvent("occurred_at", "is more than 5 minutes ahead")
+    if event.occurred_at < now - _PAST and WRITE not in holder.scopes:
+        raise NotAllowed("occurred_at", "is more than 7 days ago, which needs the scope events:write")
 
 
 def _check_owner(owner: Owner, holder: Holder, guest: Visit) -> None:
