@@ -108,14 +108,15 @@ class Process:
 
 
 @contextlib.contextmanager
-def process(database: str, folder: Path) -> Generator[Process]:
-    """``permalog serve`` on a database."""
+def process(database: str, folder: Path, *, grace: int = 20) -> Generator[Process]:
+    """``permalog serve`` on a database; ``grace`` is how long running answers may go on at its end."""
+    program = f"from permalog_server import cli, serving; serving.GRACE_SECONDS = {grace}; cli.main()"
     folder.mkdir(exist_ok=True)
     errors = folder / "stderr"
     environment = os.environ | {"PERMALOG_DATABASE_URL": database, "PERMALOG_DATA_DIR": str(folder)}
     with errors.open("wb") as stderr:
         popen = subprocess.Popen(
-            [sys.executable, "-m", "permalog_server", "serve", "--port", "0", "--json"],
+            [sys.executable, "-c", program, "serve", "--port", "0", "--json"],
             stdout=subprocess.PIPE, stderr=stderr, env=environment,
         )  # fmt: skip
     assert popen.stdout is not None

@@ -17,13 +17,10 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
-import uvicorn
 
 from asking import ask
 from permalog import Actor, Event, Owner, Permalog, Resource
 from permalog_server.accounts import Accounts
-from permalog_server.app import create_app
-from permalog_server.serving import listening
 from permalog_server.wiring import ACTIONS
 from service import People, Process, client, process, settle
 
@@ -187,19 +184,14 @@ def test_an_export_that_is_not_done_at_the_end_is_recorded_as_such(
     database: str, people: People, log: Permalog, tmp_path: Path
 ) -> None:
     before = len(ended(log, people))
-    with Permalog.connect(database, catalogue=ACTIONS) as opened:
-        config = listening(create_app(opened, journal=tmp_path / "journal"), "127.0.0.1", 0)
-        config.timeout_graceful_shutdown = 1
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        with exporting(server.servers[0].sockets[0].getsockname()[1], people, "admin") as raw:
-            raw.recv(12)
-            server.should_exit = True
-            thread.join(20)
-            assert not thread.is_alive()
+    with (
+        process(database, tmp_path / "service", grace=1) as service,
+        exporting(service.port, people, "admin") as raw,
+    ):
+        raw.recv(12)
+        began = time.monotonic()
+        assert service.stop() in {0, 143}
+        assert time.monotonic() - began < 10
     (end,) = ended(log, people)[: -before or None]
     assert end["complete"] is False
 
