@@ -102,7 +102,12 @@ def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {
         status: {
             "description": title_of(status),
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": {"$ref": "#/components/schemas/ProblemDocument"},
+                    "example": orjson.loads(_EXAMPLES[status].document()),
+                }
+            },
         }
         for status in sorted({*statuses, *_OF_THE_GUARD})
     }
@@ -184,3 +189,22 @@ _SENTENCES: Final = {
 def _methods(app: FastAPI, template: str) -> str | None:
     """All methods of a path: the router knows only those of the first route that has it."""
     return ", ".join(method.upper() for method in app.openapi()["paths"].get(template, ())) or None
+
+
+_EXAMPLES: Final = {
+    example.status: example
+    for example in (
+        Problem(400, "the path or the query is not valid UTF-8"),
+        Problem(401, "this token is not valid, or no longer"),
+        Problem(403, "the role member may not do this"),
+        Problem(404, "there is no such organisation, or you are not a member of it"),
+        Problem(408, "the body took longer than 30 seconds"),
+        Problem(413, "the body is larger than 16777216 bytes"),
+        Problem(414, "the query is longer than 16384 bytes"),
+        Problem(415, "send the body as Content-Type: application/json"),
+        invalid("end", "is before start"),
+        Problem(429, "more than 120000 requests in a minute"),
+        Problem(503, "the database cannot be reached"),
+    )
+}
+"""One of each status, for the OpenAPI document."""

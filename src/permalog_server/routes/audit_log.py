@@ -39,11 +39,12 @@ _MEDIA: Final = {"csv": "text/csv; charset=utf-8", "json": _JSON, "ndjson": "app
 _ERRORS: Final = described(401, 403, 404, 422, 503)
 _BODY_ERRORS: Final = described(401, 403, 404, 408, 422, 503)
 _TEXT: Final = {"schema": {"type": "string"}}
+_LINES: Final = "id,occurred_at,recorded_at,recorded_by,action,outcome,actor_type,actor_id,actor_email,actor_name,…\r\n"
 _EXPORT: Final[dict[str, Any]] = {
     "description": "The export. It is on record twice: before its first byte and after its last.",
     "content": {
-        "text/csv": _TEXT,
-        "application/x-ndjson": _TEXT,
+        "text/csv": {**_TEXT, "example": _LINES},
+        "application/x-ndjson": {**_TEXT, "example": '{"owner":{"user_id":"u_1"},"id":"019c1306-…",…}\n'},
         _JSON: {"schema": {"type": "array", "items": {"$ref": "#/components/schemas/EventDocument"}}},
     },
 }

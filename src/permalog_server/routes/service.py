@@ -14,6 +14,7 @@ from permalog_server.metrics import exposition
 from permalog_server.problem import described
 
 router: Final = APIRouter(tags=["service"])
+_METRIC: Final = 'permalog_http_requests_total{method="GET",route="/healthz",status="200"} 1.0'
 _PAGES: Final = files("permalog_server").joinpath("pages")
 
 
@@ -33,7 +34,7 @@ def readyz(request: Request) -> Health:
 
 @router.get(
     "/metrics", response_class=Response, summary="Metrics for Prometheus",
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **described()},
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}, "example": _METRIC}}}, **described()},
 )  # fmt: skip
 async def metrics() -> Response:
     """They name routes, never people, organisations or logs. Keep this route inside."""
