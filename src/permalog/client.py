@@ -127,7 +127,7 @@ class Permalog(Reading):
             return capture.take(event)
         if connection is not None:
             self._check_with_database(event)
-            self._open(event.owner)
+            self.open(event.owner)
             return Receipt(statements.execute(event, connection), event.owner.log_id)
         try:
             self._check(event)  # whether the action is known is left to the database: asking it would be to wait
@@ -138,9 +138,34 @@ class Permalog(Reading):
     def _commit(self, event: Event) -> None:
         """Records an event in a transaction of its own, and waits for it."""
         self._check_with_database(event)
-        self._open(event.owner)
+        self.open(event.owner)
         with self._database.shared() as connection:
             statements.execute(event, connection)
+
+    def open(self, owner: Owner) -> None:
+        """Makes sure that an owner's log exists, which `record` does by itself, in a transaction of its own.
+
+        That is so that two callers who open one log do not wait for each other's commit; it takes a connection of the
+        pool for a moment. Whoever records inside a transaction on a connection of the pool opens the log before it.
+        """
+        if owner.log_id in self._opened:
+            return
+        row = {
+            "log_ids": [owner.log_id],
+            "organization_ids": [owner.organization_id],
+            "user_ids": [owner.user_id],
+        }
+        try:
+            with self._database.shared() as connection, connection.transaction():
+                connection.execute("SET LOCAL lock_timeout = '1s'")
+                connection.execute(query("store", "open_logs"), row)
+        except psycopg.errors.LockNotAvailable:
+            # An open transaction has opened this log by SQL. To wait for it would be for ever where it is the caller's;
+            # and permalog.append opens the log itself.
+            return
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise refusal(error) from error
+        self._opened.add(owner.log_id)
 
     def statement(self, event: Event, style: Style = "any") -> Statement:
         """SQL and parameters that record an event, for a driver or a transaction that Permalog does not know.
@@ -293,27 +318,6 @@ class Permalog(Reading):
     def _refresh_actions(self) -> None:
         with self._database.shared() as connection:
             self._known = {name for (name,) in connection.execute("SELECT action FROM permalog.catalogue")}
-
-    def _open(self, owner: Owner) -> None:
-        """In a transaction of its own: two callers who open one log must not wait for each other's commit."""
-        if owner.log_id in self._opened:
-            return
-        row = {
-            "log_ids": [owner.log_id],
-            "organization_ids": [owner.organization_id],
-            "user_ids": [owner.user_id],
-        }
-        try:
-            with self._database.shared() as connection, connection.transaction():
-                connection.execute("SET LOCAL lock_timeout = '1s'")
-                connection.execute(query("store", "open_logs"), row)
-        except psycopg.errors.LockNotAvailable:
-            # An open transaction has opened this log by SQL. To wait for it would be for ever where it is the caller's;
-            # and permalog.append opens the log itself.
-            return
-        except psycopg.errors.InsufficientPrivilege as error:
-            raise refusal(error) from error
-        self._opened.add(owner.log_id)
 
 
 def _whole(catalogue: Catalogue | Iterable[Action]) -> Catalogue:

@@ -198,14 +198,15 @@ class Accounts:
         """Marks an organisation erased, revokes its services' tokens and ends its memberships, likewise."""
         self._row("forget_organization", connection, organization=organization)
 
-    def set_aside(self, token_id: UUID, wanted: int) -> int:
-        """Takes requests of this minute's allowance; how many had been taken before."""
-        row = self._row("set_aside", token=token_id, wanted=wanted)
+    def set_aside(self, token_id: UUID, minute: int, wanted: int) -> int:
+        """Takes requests of a minute's allowance (minutes since 1970); how many had been taken before."""
+        row = self._row("set_aside", token=token_id, minute=minute, wanted=wanted)
         return row[0] if row else 0
 
-    def clear_allowances(self) -> None:
-        """Removes those of past minutes."""
-        self._run("clear_allowances")
+    def sweep(self, minute: int) -> None:
+        """Removes the allowances of past minutes, and what was noticed too long ago to matter."""
+        self._run("clear_allowances", minute=minute)
+        self._run("clear_notices")
 
     def _row(
         self, statement: str, connection: Connection | None = None, **parameters: object

@@ -1,19 +1,22 @@
-"""How many requests a token may make in a minute, counted across all processes of the service."""
+"""How much a token may ask for: requests in a minute, over all processes of the service; exports at a time."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from permalog_server.problem import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
     from uuid import UUID
 
     from permalog_server.accounts import Accounts
+
+T = TypeVar("T")
 
 SHARE: Final = 200
 """Requests that a process sets aside at a time: one statement for so many, and at most so many go unused."""
@@ -36,9 +39,11 @@ class Allowance:
     limit holds for all of them together, and costs next to nothing.
     """
 
-    def __init__(self, accounts: Accounts, a_minute: int) -> None:
+    def __init__(self, accounts: Accounts, a_minute: int, clock: Callable[[], float] = time.time) -> None:
+        """``clock`` gives seconds since 1970."""
         self._accounts: Final = accounts
         self._a_minute: Final = a_minute
+        self._clock: Final = clock
         self._share: Final = max(1, min(SHARE, a_minute // 10))
         self._lock: Final = threading.Lock()
         self._shares: Final[OrderedDict[UUID, _Share]] = OrderedDict()
@@ -50,7 +55,8 @@ class Allowance:
         Raises:
             Problem: 429, with the seconds until the next minute in ``Retry-After``.
         """
-        minute = int(time.time()) // 60
+        now = int(self._clock())
+        minute = now // 60
         with self._lock:
             share = self._shares.pop(token_id, None)
             if share is None or share.minute != minute or (share.left == 0 and not share.spent):
@@ -59,17 +65,53 @@ class Allowance:
             if len(self._shares) > _TOKENS_KEPT:
                 self._shares.popitem(last=False)
         if share.left == 0:
-            wait = str(60 - int(time.time()) % 60)
             raise Problem(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 f"more than {self._a_minute} requests in a minute",
-                headers={"Retry-After": wait},
+                headers={"Retry-After": str(60 - now % 60)},
             )
 
     def _set_aside(self, token_id: UUID, minute: int) -> _Share:
         if minute != self._swept:
-            self._accounts.clear_allowances()
+            self._accounts.sweep(minute)
             self._swept = minute
-        before = self._accounts.set_aside(token_id, self._share)
+        before = self._accounts.set_aside(token_id, minute, self._share)
         left = max(0, min(self._share, self._a_minute - before))
         return _Share(minute, left, spent=left == 0)
+
+
+class Places:
+    """Things that may go on at a time, in this process: so many in all, and so many for one token."""
+
+    def __init__(self, what: str, in_all: int, each: int) -> None:
+        self._what: Final = what
+        self._in_all: Final = in_all
+        self._each: Final = each
+        self._lock: Final = threading.Lock()
+        self._taken: Final[Counter[UUID]] = Counter()
+
+    def hold(self, token_id: UUID, pieces: Generator[T]) -> Generator[T]:
+        """The same pieces, with a place taken from the first to the last, or until they are closed.
+
+        Raises:
+            Problem: 429, before the first piece is asked for.
+        """
+        self._take(token_id)
+        try:
+            yield from pieces
+        finally:
+            with self._lock:
+                self._taken[token_id] -= 1
+                if not self._taken[token_id]:
+                    del self._taken[token_id]
+
+    def _take(self, token_id: UUID) -> None:
+        with self._lock:
+            if self._taken[token_id] >= self._each:
+                detail = f"more than {self._each} {self._what} of this token at once"
+            elif self._taken.total() >= self._in_all:
+                detail = f"too many {self._what} at once"
+            else:
+                self._taken[token_id] += 1
+                return
+        raise Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, headers={"Retry-After": "5"})

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
+from anyio import CapacityLimiter
 from fastapi import Depends, FastAPI
+from pydantic import BaseModel
 
 from permalog_server import problem
 from permalog_server.accounts import Accounts
-from permalog_server.allowance import Allowance
+from permalog_server.allowance import Allowance, Places
+from permalog_server.documents import ExportRequest
 from permalog_server.entry import Desk, organization_of_route
 from permalog_server.forgetting import Office
-from permalog_server.guard import Guard
+from permalog_server.guard import Guard, Limits
 from permalog_server.metrics import REGISTRY, RecorderMetrics
+from permalog_server.paths import ORGANIZATION, PERSONAL
 from permalog_server.problem import ProblemDocument
 from permalog_server.routes import audit_log, service, users
-from permalog_server.writing import Writers
+from permalog_server.writing import WRITERS, Writers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
     from pathlib import Path
 
     from permalog import Permalog
@@ -29,13 +34,28 @@ REQUESTS_A_MINUTE: Final = 120_000
 """For one token, over all processes: more than two cores answer, so that it only ever stops what runs wild."""
 
 
-def create_app(log: Permalog, *, journal: Path, requests_a_minute: int = REQUESTS_A_MINUTE) -> FastAPI:
+EXPORTS: Final = 32
+EXPORTS_EACH: Final = 4
+"""At a time, in all and for one token; each holds up to two pages of events, and a thread that fetches the next."""
+EXPORT_THREADS: Final = 8
+
+
+def create_app(
+    log: Permalog,
+    *,
+    journal: Path,
+    requests_a_minute: int = REQUESTS_A_MINUTE,
+    limits: Limits | None = None,
+    clock: Callable[[], float] = time.time,
+) -> FastAPI:
     """The HTTP API over an open log. Closing the log stays with whoever opened it.
 
     Args:
         log: an open log.
         journal: the file outside the database in which erasures are noted.
         requests_a_minute: for each token.
+        limits: of sizes, times and numbers.
+        clock: seconds since 1970, for the minutes of the allowances.
     """
 
     @asynccontextmanager
@@ -50,39 +70,50 @@ def create_app(log: Permalog, *, journal: Path, requests_a_minute: int = REQUEST
 
     app = FastAPI(
         title="Permalog", version=version("permalog"), lifespan=lifespan, docs_url=None, redoc_url=None,
+        redirect_slashes=False,  # a redirect would go to whatever host the client names
         description="The audit log that a company can hand to an auditor. Times are RFC 3339, in UTC.",
     )  # fmt: skip
     accounts = Accounts(log.database)
     desk = Desk(
-        log, accounts, Allowance(accounts, requests_a_minute), Writers(log.database), Office(log, accounts, journal)
+        log=log,
+        accounts=accounts,
+        allowance=Allowance(accounts, requests_a_minute, clock),
+        exports=Places("exports", EXPORTS, EXPORTS_EACH),
+        exporting=CapacityLimiter(EXPORT_THREADS),
+        writers=Writers(log.database),
+        writing=CapacityLimiter(WRITERS),
+        office=Office(log, accounts, journal),
     )
     app.state.desk = desk
+    app.state.parameters = {}
     app.include_router(service.router)
-    app.include_router(audit_log.router, prefix="/v1", tags=["personal"])
+    app.include_router(audit_log.router, prefix=PERSONAL, tags=["personal"])
     app.include_router(
         audit_log.router,
-        prefix="/v1/organizations/{organization_id}",
+        prefix=ORGANIZATION,
         tags=["organization"],
         dependencies=[Depends(organization_of_route)],
     )
-    app.include_router(users.router, prefix="/v1")
+    app.include_router(users.router, prefix=PERSONAL)
     problem.install(app)
-    app.add_middleware(Guard)
+    app.add_middleware(Guard, limits=limits or Limits())
     _describe(app)
     return app
 
 
 def _describe(app: FastAPI) -> None:
-    """Puts the problem document into the OpenAPI document, where the routes refer to it."""
+    """Puts into the OpenAPI document what the routes refer to, and FastAPI does not find by itself."""
     made = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = made()
         schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
         if "ProblemDocument" not in schemas:
-            model = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas.update(model.pop("$defs", {}))
-            schemas["ProblemDocument"] = model
+            models: tuple[type[BaseModel], ...] = (ProblemDocument, ExportRequest)
+            for model in models:
+                schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+                schemas.update(schema.pop("$defs", {}))
+                schemas[model.__name__] = schema
         return document
 
     app.openapi = openapi

@@ -5,11 +5,35 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from permalog.event import ActorType, Outcome, Source
 
 _STRICT = ConfigDict(extra="forbid")
-_TIME = "2026-01-31T09:00:00.123456Z"
+_TIME: Final = "2026-01-31T09:00:00.123456Z"
+_CURSOR: Final = "AQGcEwaNW3q8gAABI0VniavvO6cw4lGDyrFiwDQZ"
+_EVENT: Final[JsonDict] = {
+    "id": "019c1306-8d5b-7abc-8000-0123456789ab",
+    "occurred_at": _TIME,
+    "recorded_at": _TIME,
+    "recorded_by": "token:0b6f1c0e-5d0e-4c52-9d8e-1f1a54c8f6aa",
+    "action": "security.finding.dismissed",
+    "outcome": "success",
+    "actor": {"type": "user", "id": "u_1", "email": "ada@acme.example", "name": "Ada"},
+    "resource": {"type": "security_finding", "id": "fnd_1"},
+    "before_state": {"status": "open"},
+    "after_state": {"status": "ignored"},
+    "metadata": {"reason": "tolerable_risk"},
+    "correlation_id": "op_1",
+    "source": "api",
+    "leaf_index": None,
+}
+
+
+def _text(longest: int, description: str | None = None) -> Any:  # noqa: ANN401  as pydantic's own
+    """A text whose length the library holds to the limit, in its own words; here it is only described."""
+    limits: JsonDict = {"minLength": 1, "maxLength": longest}
+    return Field(default=None, description=description, json_schema_extra=limits)
 
 
 class SelectionQuery(BaseModel):
@@ -17,17 +41,15 @@ class SelectionQuery(BaseModel):
 
     model_config: ClassVar[ConfigDict] = _STRICT
 
-    action: list[str] = Field(default=[], description="Any of these actions; repeatable.")
-    actor_id: str | None = None
-    actor_email: str | None = Field(default=None, description="The address as it was then; case does not matter.")
-    resource_type: str | None = None
-    resource_id: str | None = None
+    action: list[str] = Field(default=[], description="Any of these actions; repeatable, up to 100.")
+    actor_id: str | None = _text(255)
+    actor_email: str | None = _text(320, "The address as it was then; case does not matter.")
+    resource_type: str | None = _text(100)
+    resource_id: str | None = _text(512)
     outcome: Outcome | None = None
-    correlation_id: str | None = None
+    correlation_id: str | None = _text(255)
     source: Source | None = None
-    search: str | None = Field(
-        default=None, description="A substring of one value of the metadata, or of an id; 1 to 200 characters."
-    )
+    search: str | None = _text(200, "A substring of one value of the metadata, or of an id.")
     start: str | None = Field(
         default=None,
         description="Inclusive: an RFC 3339 time or a date, in UTC without an offset.",
@@ -50,6 +72,10 @@ class ExportRequest(SelectionQuery):
     format: Literal["csv", "json", "ndjson"]
 
 
+def _like(example: JsonDict) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"example": example})
+
+
 class ActorDocument(BaseModel):
     """Who did it. To customers, staff are `{"type": "staff", "id": null, "email": null, "name": "Support"}`."""
 
@@ -69,11 +95,13 @@ class ResourceDocument(BaseModel):
 class EventDocument(BaseModel):
     """One event."""
 
-    id: str = Field(examples=["019c1306-8d5b-7abc-8000-0123456789ab"])
-    occurred_at: str = Field(examples=[_TIME])
-    recorded_at: str = Field(examples=[_TIME])
-    recorded_by: str
-    action: str = Field(examples=["security.finding.dismissed"])
+    model_config: ClassVar[ConfigDict] = _like(_EVENT)
+
+    id: str
+    occurred_at: str
+    recorded_at: str
+    recorded_by: str = Field(description="The token, or the database's login, that brought it.")
+    action: str
     outcome: Outcome
     actor: ActorDocument
     resource: ResourceDocument
@@ -87,6 +115,10 @@ class EventDocument(BaseModel):
 
 class PageDocument(BaseModel):
     """A page, newest first."""
+
+    model_config: ClassVar[ConfigDict] = _like(
+        {"events": [_EVENT], "has_next": True, "has_previous": False, "next_cursor": _CURSOR, "previous_cursor": None}
+    )
 
     events: list[EventDocument]
     has_next: bool
@@ -122,6 +154,17 @@ class DayCount(BaseModel):
 class SummaryDocument(BaseModel):
     """Counts of the events that the filters select."""
 
+    model_config: ClassVar[ConfigDict] = _like(
+        {
+            "total": 1,
+            "first": _TIME,
+            "last": _TIME,
+            "by_action": [{"action": "security.finding.dismissed", "count": 1}],
+            "by_actor": [{"type": "user", "id": "u_1", "name": "Ada", "count": 1}],
+            "by_day": [{"day": "2026-01-31", "count": 1}],
+        }
+    )
+
     total: int
     first: str | None
     last: str | None
@@ -141,6 +184,19 @@ class ActionDocument(BaseModel):
 class CatalogueDocument(BaseModel):
     """What may be recorded."""
 
+    model_config: ClassVar[ConfigDict] = _like(
+        {
+            "actions": [
+                {
+                    "name": "security.finding.dismissed",
+                    "label": "Finding dismissed",
+                    "resource_type": "security_finding",
+                    "retired": False,
+                }
+            ]
+        }
+    )
+
     actions: list[ActionDocument]
 
 
@@ -154,6 +210,15 @@ class ResultDocument(BaseModel):
 
 class ResultsDocument(BaseModel):
     """What became of each event, in order."""
+
+    model_config: ClassVar[ConfigDict] = _like(
+        {
+            "results": [
+                {"id": "019c1306-8d5b-7abc-8000-0123456789ab", "status": "created", "error": None},
+                {"id": None, "status": "rejected", "error": "actor.id: is required"},
+            ]
+        }
+    )
 
     results: list[ResultDocument]
 
@@ -169,6 +234,16 @@ class ErasedLog(BaseModel):
 class ErasureDocument(BaseModel):
     """What was erased, or with `dry_run` would be."""
 
+    model_config: ClassVar[ConfigDict] = _like(
+        {
+            "user_id": "u_1",
+            "dry_run": False,
+            "logs": [{"log_id": "e152bb82-5527-8d8b-8ded-3f5737b427b3", "identities": 1, "events": 12}],
+            "tokens": 1,
+            "memberships": 2,
+        }
+    )
+
     user_id: str
     dry_run: bool
     logs: list[ErasedLog]
@@ -179,9 +254,23 @@ class ErasureDocument(BaseModel):
 class Health(BaseModel):
     """Whether it works."""
 
+    model_config: ClassVar[ConfigDict] = _like({"status": "ok"})
+
     status: Literal["ok"]
 
 
+EXPORT_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/ExportRequest"},
+                "example": {"format": "csv", "action": ["security.finding.dismissed"], "start": "2026-01-01"},
+            }
+        },
+    }
+}
+"""What `POST …/export` takes; read, like the events, once it is known who sends it."""
 BATCH_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -196,8 +285,11 @@ BATCH_BODY: Final[dict[str, Any]] = {
                             "type": "array",
                             "minItems": 1,
                             "maxItems": 1000,
-                            "items": {"type": "object"},
-                            "description": "Each in the form of docs/record-format.md; without an owner, the route's.",
+                            "items": {},
+                            "description": (
+                                "Objects in the form of docs/record-format.md; without an owner, it is the route's."
+                                " What is no such object is rejected by itself."
+                            ),
                         }
                     },
                 },

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
-from fastapi import Depends, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from permalog import Actor, Event, Owner, Resource
 from permalog.viewer import Viewer
 from permalog_server.accounts import AUDITORS, EXPORT, READ, Accounts, Holder, Role
-from permalog_server.allowance import Allowance
-from permalog_server.guard import template_of
-from permalog_server.problem import Problem
+from permalog_server.allowance import Allowance, Places
+from permalog_server.paths import template_of
+from permalog_server.problem import Problem, invalid
 from permalog_server.sql import query
 
 if TYPE_CHECKING:
+    from anyio import CapacityLimiter
+
     from permalog import Permalog
     from permalog_server.forgetting import Office
     from permalog_server.writing import Writers
@@ -64,12 +67,22 @@ class Desk:
     log: Permalog
     accounts: Accounts
     allowance: Allowance
+    exports: Places
+    exporting: CapacityLimiter
+    """Threads that make pieces of exports: apart, so that they never take those of the other routes."""
     writers: Writers
+    writing: CapacityLimiter
+    """Threads that store batches, likewise."""
     office: Office
 
     def once(self, seconds: int, *what: object, event: Event) -> None:
         """Records an event unless the same was noticed within so many seconds, by whichever process."""
         digest = hashlib.sha256("\0".join(map(str, what)).encode()).digest()
+        with self.log.database.shared() as connection:
+            if connection.execute(query("accounts", "is_noticed"), {"digest": digest}).fetchone():
+                return
+        # Before the transaction: opening takes another connection, and who waits for one must not hold one.
+        self.log.open(event.owner)
         with self.log.database.shared() as connection, connection.transaction():
             if connection.execute(query("accounts", "notice"), {"digest": digest, "seconds": seconds}).fetchone():
                 self.log.record(event, connection=connection)
@@ -96,9 +109,9 @@ class Visit:
         if self.organization is not None and not self._is_service(holder, need):
             self._check_membership(holder, need)
         if not need.scopes & holder.scopes:
-            raise self._denied(holder, need, f"this token lacks the scope {' or '.join(sorted(need.scopes))}")
+            raise self.denied(holder, need, f"this token lacks the scope {' or '.join(sorted(need.scopes))}")
         if not self._may_by_role(holder, need):
-            raise self._denied(holder, need, f"the role {holder.role} may not do this")
+            raise self.denied(holder, need, f"the role {holder.role} may not do this")
         owner = Owner.user(holder.user_id) if self.organization is None else Owner.organization(self.organization)
         entry = Entry(holder, owner, Viewer.STAFF if holder.staff else Viewer.CUSTOMER, self._actor(holder))
         if need.action == _VIEWED and holder.staff and self.organization is not None:
@@ -111,14 +124,9 @@ class Visit:
         return self._desk.log
 
     @property
-    def writers(self) -> Writers:
-        """The connections that write."""
-        return self._desk.writers
-
-    @property
-    def office(self) -> Office:
-        """Where people are forgotten."""
-        return self._desk.office
+    def desk(self) -> Desk:
+        """What the routes work with."""
+        return self._desk
 
     def _is_service(self, holder: Holder, need: Need) -> bool:
         """A service writes for whom its token is for, without being anybody's member."""
@@ -137,7 +145,8 @@ class Visit:
             self._desk.once(KNOCK_SECONDS, "knock", holder.user_id, self.organization, self._route, event=event)
         raise Problem(HTTPStatus.NOT_FOUND, "there is no such organisation, or you are not a member of it")
 
-    def _denied(self, holder: Holder, need: Need, reason: str) -> Problem:
+    def denied(self, holder: Holder, need: Need, reason: str) -> Problem:
+        """What somebody who may not is told; it is on record."""
         self._desk.log.record(self._denial(holder, need, reason))
         return Problem(HTTPStatus.FORBIDDEN, reason)
 
@@ -167,7 +176,7 @@ class Visit:
 
 
 async def organization_of_route(organization_id: UUID) -> UUID:
-    """Declares the parameter of an organisation's routes, and refuses what is no UUID."""
+    """Declares the parameter of an organisation's routes."""
     return organization_id
 
 
@@ -175,8 +184,42 @@ async def _visit(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> Visit:
     """A request at the desk. Asynchronous, since it only looks at what is there already."""
+    _check_query(request)
     organization = request.path_params.get("organization_id")
-    return Visit(request, credentials and credentials.credentials, None if organization is None else UUID(organization))
+    try:
+        which = None if organization is None else UUID(organization)
+    except ValueError:
+        raise invalid("organization_id", "must be a UUID") from None
+    return Visit(request, credentials and credentials.credentials, which)
+
+
+def _check_query(request: Request) -> None:
+    """Refuses parameters that the route does not have, and those given twice that it has once.
+
+    A misspelt `dry_run` must not delete anybody, and of two limits nobody knows which one holds.
+    """
+    if not request.scope["query_string"]:
+        return
+    known = _parameters(request.app, template_of(request.scope), request.method)
+    names = Counter(name for name, _ in request.query_params.multi_items())
+    for name, times in names.items():
+        if name not in known:
+            raise invalid(name[:200], "unknown parameter")
+        if times > 1 and not known[name]:
+            raise invalid(name, "is given more than once")
+
+
+def _parameters(app: FastAPI, template: str, method: str) -> dict[str, bool]:
+    """The query parameters of a route by name, and whether each may be repeated."""
+    made: dict[tuple[str, str], dict[str, bool]] = app.state.parameters
+    if (template, method) not in made:
+        route: dict[str, Any] = app.openapi()["paths"].get(template, {}).get(method.lower(), {})
+        made[template, method] = {
+            parameter["name"]: parameter["schema"].get("type") == "array"
+            for parameter in route.get("parameters", ())
+            if parameter["in"] == "query"
+        }
+    return made[template, method]
 
 
 Guest: TypeAlias = Annotated[Visit, Depends(_visit)]

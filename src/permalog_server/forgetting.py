@@ -140,6 +140,7 @@ class Office:
 
     def _erase_user(self, user_id: str, actor: Actor) -> tuple[_Account, list[ErasedLog]] | None:
         """None where another erasure was quicker, or there was nothing any more."""
+        self._open()
         self._log.close_user(user_id)
         with self._log.database.shared() as connection, connection.transaction():
             erase_alone(connection)
@@ -154,6 +155,7 @@ class Office:
         return account, found
 
     def _erase_organization(self, organization: UUID, actor: Actor) -> tuple[_Counts, list[ErasedLog]] | None:
+        self._open()
         self._log.close_organization(organization)
         with self._log.database.shared() as connection, connection.transaction():
             erase_alone(connection)
@@ -165,6 +167,10 @@ class Office:
             what = {"organization_id": str(organization), "events": sum(one.events for one in found)}
             self._record(connection, Resource("organization", str(organization)), what, actor)
         return counts, found
+
+    def _open(self) -> None:
+        """Before the transaction: opening a log takes another connection, and who waits for one must not hold one."""
+        self._log.open(Owner.organization(self._accounts.operator()))
 
     def _record(self, connection: Connection, resource: Resource, what: dict[str, Any], actor: Actor) -> None:
         """In the operator's log, too: an erased organisation has none any more."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
+import structlog
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from psycopg import OperationalError
+from psycopg import InterfaceError, OperationalError
+from psycopg.errors import ReadOnlySqlTransaction
 from psycopg_pool import PoolTimeout
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
@@ -16,13 +19,18 @@ from starlette.responses import Response
 
 from permalog.errors import ContentConflict, DatabaseProblem, EventNotFound, InvalidEvent, InvalidQuery, NotAllowed
 from permalog_server.accounts import UnknownToken
+from permalog_server.paths import template_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from fastapi import FastAPI
 
+_log: Final = structlog.get_logger("permalog.http")
+
 MEDIA_TYPE: Final = "application/problem+json"
+_TITLES: Final = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
+"""As RFC 9110 has them; what Python calls these three depends on its version."""
 
 
 class Fault(BaseModel):
@@ -58,7 +66,7 @@ class Problem(Exception):
         """The problem document as JSON."""
         body: dict[str, Any] = {
             "type": "about:blank",
-            "title": HTTPStatus(self.status).phrase,
+            "title": title_of(self.status),
             "status": self.status,
             "detail": self.detail,
         }
@@ -69,6 +77,14 @@ class Problem(Exception):
     def response(self) -> Response:
         """The answer."""
         return Response(self.document(), self.status, self.headers, MEDIA_TYPE)
+
+
+_OF_THE_GUARD: Final = (400, 413, 414, 415, 429)
+
+
+def title_of(status: int) -> str:
+    """A status in words."""
+    return _TITLES.get(status) or HTTPStatus(status).phrase
 
 
 def invalid(field: str, reason: str) -> Problem:
@@ -82,13 +98,18 @@ def unauthorized(detail: str) -> Problem:
 
 
 def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of a route's errors."""
+    """What OpenAPI says of a route's errors, those included that every route has from the guard."""
     return {
         status: {
-            "description": HTTPStatus(status).phrase,
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
+            "description": title_of(status),
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": {"$ref": "#/components/schemas/ProblemDocument"},
+                    "example": orjson.loads(_EXAMPLES[status].document()),
+                }
+            },
         }
-        for status in statuses
+        for status in sorted({*statuses, *_OF_THE_GUARD})
     }
 
 
@@ -107,14 +128,16 @@ def of(error: Exception) -> Problem | None:  # noqa: PLR0911  one return a kind 
             return Problem(HTTPStatus.NOT_FOUND, "there is no such event in this log")
         case ContentConflict():
             return Problem(HTTPStatus.CONFLICT, str(error), [(error.field, "was used before with other content")])
-        case DatabaseProblem() | OperationalError() | PoolTimeout():
+        case DatabaseProblem() | OperationalError() | InterfaceError() | PoolTimeout() | ReadOnlySqlTransaction():
             return Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE, "the database cannot be reached", headers={"Retry-After": "5"}
             )
         case RequestValidationError():
-            return _of_validation(error)
+            return of_faults(error.errors())
         case HTTPException():
-            return Problem(error.status_code, _sentence(error), headers=error.headers)
+            return Problem(
+                error.status_code, _SENTENCES.get(error.status_code, str(error.detail)), headers=error.headers
+            )
         case _:
             return None
 
@@ -122,38 +145,66 @@ def of(error: Exception) -> Problem | None:  # noqa: PLR0911  one return a kind 
 def install(app: FastAPI) -> None:
     """Makes every error of the application a problem document."""
 
-    async def answer(_: Request, error: Exception) -> Response:
+    async def answer(request: Request, error: Exception) -> Response:
         problem = of(error)
         if problem is None:
             raise error
-        return problem.response()
+        if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            _log.error("no database", request_id=request.state.request_id, exc_info=error)
+        response = problem.response()
+        if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            response.headers["Allow"] = _methods(app, template_of(request.scope)) or response.headers["Allow"]
+        return response
 
     for kind in (Problem, UnknownToken, InvalidQuery, InvalidEvent, EventNotFound, ContentConflict, DatabaseProblem):
         app.add_exception_handler(kind, answer)
-    for kind in (OperationalError, PoolTimeout, RequestValidationError, HTTPException):
+    for kind in (OperationalError, InterfaceError, ReadOnlySqlTransaction, PoolTimeout):
+        app.add_exception_handler(kind, answer)
+    for kind in (RequestValidationError, HTTPException):
         app.add_exception_handler(kind, answer)
 
 
-def _of_validation(error: RequestValidationError) -> Problem:
+def of_faults(found: Iterable[Mapping[str, Any]]) -> Problem:
+    """What pydantic found wrong with a request: the fields and the reasons, without values."""
     faults: list[tuple[str, str]] = []
-    for fault in error.errors():
-        where = fault["loc"][1:] if fault["loc"][0] in {"query", "path", "body", "header"} else fault["loc"]
-        field = ".".join(str(part) for part in where) or str(fault["loc"][0])
-        reason = "unknown parameter" if fault["type"] == "extra_forbidden" else str(fault["msg"])
-        faults.append((field[:200], reason))
-        if len(faults) == _MOST_FAULTS:
-            break
+    for fault in islice(found, _MOST_FAULTS):
+        where = fault["loc"]
+        if where and where[0] in {"query", "path", "body", "header"}:
+            where = where[1:] or where
+        unknown = "unknown parameter" if fault["loc"][:1] == ("query",) else "unknown member"
+        reason = unknown if fault["type"] == "extra_forbidden" else str(fault["msg"])
+        faults.append((".".join(str(part) for part in where)[:200] or "body", reason))
     field, reason = faults[0]
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{field}: {reason}", faults)
 
 
 _MOST_FAULTS: Final = 20
 """Thousands of wrong parameters do not make a long answer."""
+_SENTENCES: Final = {
+    404: "there is nothing here; GET / says what there is",
+    405: "this route has other methods; see /openapi.json",
+}
 
 
-def _sentence(error: HTTPException) -> str:
-    if error.status_code == HTTPStatus.NOT_FOUND:
-        return "there is nothing here; GET / says what there is"
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        return "this route has other methods; see /openapi.json"
-    return str(error.detail)
+def _methods(app: FastAPI, template: str) -> str | None:
+    """All methods of a path: the router knows only those of the first route that has it."""
+    return ", ".join(method.upper() for method in app.openapi()["paths"].get(template, ())) or None
+
+
+_EXAMPLES: Final = {
+    example.status: example
+    for example in (
+        Problem(400, "the path or the query is not valid UTF-8"),
+        Problem(401, "this token is not valid, or no longer"),
+        Problem(403, "the role member may not do this"),
+        Problem(404, "there is no such organisation, or you are not a member of it"),
+        Problem(408, "the body took longer than 30 seconds"),
+        Problem(413, "the body is larger than 16777216 bytes"),
+        Problem(414, "the query is longer than 16384 bytes"),
+        Problem(415, "send the body as Content-Type: application/json"),
+        invalid("end", "is before start"),
+        Problem(429, "more than 120000 requests in a minute"),
+        Problem(503, "the database cannot be reached"),
+    )
+}
+"""One of each status, for the OpenAPI document."""

@@ -10,11 +10,14 @@ import orjson
 import uvicorn
 from typing_extensions import override
 
+from permalog_server import logs
 from permalog_server.app import create_app
 from permalog_server.wiring import journal
 
 if TYPE_CHECKING:
     import socket
+
+    from fastapi import FastAPI
 
     from permalog import Permalog
 
@@ -22,13 +25,21 @@ GRACE_SECONDS: Final = 20
 """How long running answers may go on after the signal to stop; an export that is not done then is recorded as such."""
 KEEP_ALIVE_SECONDS: Final = 15
 BACKLOG: Final = 2048
+HEAD: Final = 128 * 1024
+"""Bytes of a request's line and headers; enough to tell who sends a query of 100 kB that it is too long."""
 
 
 def serve(log: Permalog, *, host: str, port: int, as_json: bool = False) -> None:
     """Serves the API over an open log until a signal ends it."""
     _allow_many_files()
-    config = uvicorn.Config(
-        create_app(log, journal=journal()),
+    logs.configure()
+    _Announcing(listening(create_app(log, journal=journal()), host, port), as_json=as_json).run()
+
+
+def listening(app: FastAPI, host: str, port: int) -> uvicorn.Config:
+    """How the API is served."""
+    return uvicorn.Config(
+        app,
         host=host,
         port=port,
         log_config=None,
@@ -37,8 +48,10 @@ def serve(log: Permalog, *, host: str, port: int, as_json: bool = False) -> None
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
         backlog=BACKLOG,
+        http="h11",  # bounds the size of a request's head; httptools does not
+        h11_max_incomplete_event_size=HEAD,
+        ws="none",
     )
-    _Announcing(config, as_json=as_json).run()
 
 
 class _Announcing(uvicorn.Server):

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import queue
 import re
-from datetime import UTC, datetime
-from http import HTTPStatus
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import psycopg
 
 from permalog import Event, Owner
-from permalog.errors import InvalidEvent, PermalogError, UnknownAction
-from permalog.payload import parsed
+from permalog.errors import InvalidEvent, NotAllowed, PermalogError, UnknownAction
 from permalog.store import Dated, Writer
 from permalog_server.accounts import WRITE, Holder
-from permalog_server.problem import Problem, invalid
+from permalog_server.bodies import document_of
+from permalog_server.problem import invalid
 
 if TYPE_CHECKING:
     from permalog.database import Database, Writing
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
 MOST: Final = 1000
 WRITERS: Final = 4
 """Connections for each of the two rights; further requests wait for one."""
+_AHEAD: Final = timedelta(minutes=6)
+_PAST: Final = timedelta(days=7, minutes=1)
+"""A minute more than the database allows: by its clock, the rest is up to it."""
 _KEY: Final = re.compile(r"[!-~]{1,200}", re.ASCII)
 
 
@@ -73,14 +75,14 @@ class Writers:
                     writer.close()
 
 
-def store(guest: Visit, entry: Entry, body: bytes, key: str | None) -> bytes:
+def store(guest: Visit, entry: Entry, body: bytes, keys: list[str]) -> bytes:
     """Stores the events of a request body, and says of each what became of it, as JSON.
 
     Raises:
         Problem: the body or the idempotency key cannot be read; nothing was stored.
     """
-    if key is not None and not _KEY.fullmatch(key):
-        raise invalid("Idempotency-Key", "must be 1 to 200 visible ASCII characters")
+    key = _idempotency_key(keys)
+    known = guest.log.known_actions()
     results: list[dict[str, Any]] = []
     good: list[Dated] = []
     places: list[int] = []
@@ -88,7 +90,9 @@ def store(guest: Visit, entry: Entry, body: bytes, key: str | None) -> bytes:
     for place, raw in enumerate(_events(body)):
         results.append({"id": None, "status": "rejected", "error": None})
         try:
-            event = _event(raw, guest, entry, None if key is None else f"{key}/{place}")
+            event = _event(raw, guest, entry, None if key is None else f"{key}/{place}", now)
+            if event.action not in known:
+                raise UnknownAction(event.action)
             good.append(Dated.of(event, now))
             places.append(place)
         except PermalogError as error:
@@ -97,17 +101,22 @@ def store(guest: Visit, entry: Entry, body: bytes, key: str | None) -> bytes:
         role = "permalog_importer" if WRITE in entry.holder.scopes else "permalog_writer"
         # Customers read who recorded an event: a token of staff would tell which member of staff it was.
         recorded_by = "token:staff" if entry.holder.staff else f"token:{entry.holder.token_id}"
-        for place, outcome in zip(places, guest.writers.store(role, recorded_by, good), strict=True):
+        for place, outcome in zip(places, guest.desk.writers.store(role, recorded_by, good), strict=True):
             error = None if outcome.error is None else str(outcome.error)
             results[place] = {"id": None if error else str(outcome.id), "status": outcome.status, "error": error}
     return orjson.dumps({"results": results})
 
 
+def _idempotency_key(given: list[str]) -> str | None:
+    if len(given) > 1:
+        raise invalid("Idempotency-Key", "is given more than once")
+    if given and not _KEY.fullmatch(given[0]):
+        raise invalid("Idempotency-Key", "must be 1 to 200 visible ASCII characters")
+    return given[0] if given else None
+
+
 def _events(body: bytes) -> list[Any]:
-    try:
-        document = parsed(body)
-    except InvalidEvent as error:
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"the body {error.reason}", [("body", error.reason)]) from None
+    document = document_of(body)
     if not isinstance(document, dict) or document.keys() != {"events"}:
         raise invalid("body", 'must be {"events": […]}')
     events: object = document["events"]  # pyright: ignore[reportUnknownVariableType]
@@ -116,7 +125,7 @@ def _events(body: bytes) -> list[Any]:
     return events  # pyright: ignore[reportUnknownVariableType]
 
 
-def _event(raw: object, guest: Visit, entry: Entry, key: str | None) -> Event:
+def _event(raw: object, guest: Visit, entry: Entry, key: str | None, now: datetime) -> Event:
     if not isinstance(raw, dict):
         raise InvalidEvent("event", "must be an object")
     given: dict[str, Any] = {"source": "api", **raw}
@@ -126,9 +135,18 @@ def _event(raw: object, guest: Visit, entry: Entry, key: str | None) -> Event:
         given["event_key"] = key
     event = Event.from_json(given)
     _check_owner(event.owner, entry.holder, guest)
-    if not guest.log.knows(event.action):
-        raise UnknownAction(event.action)
+    _check_time(event, now, entry.holder)
     return event
+
+
+def _check_time(event: Event, now: datetime, holder: Holder) -> None:
+    """Refuses what the database would refuse anyway: a batch of such events would be tried piece by piece."""
+    if event.occurred_at is None:
+        return
+    if event.occurred_at > now + _AHEAD:
+        raise InvalidEvent("occurred_at", "is more than 5 minutes ahead")
+    if event.occurred_at < now - _PAST and WRITE not in holder.scopes:
+        raise NotAllowed("occurred_at", "is more than 7 days ago, which needs the scope events:write")
 
 
 def _check_owner(owner: Owner, holder: Holder, guest: Visit) -> None:

@@ -6,13 +6,17 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 import orjson
+from anyio import to_thread
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
+from pydantic import ValidationError
 
 from permalog_server.accounts import RECORD, WRITE
+from permalog_server.bodies import document_of, read
 from permalog_server.documents import (
     BATCH_BODY,
+    EXPORT_BODY,
     CatalogueDocument,
     EventDocument,
     ExportRequest,
@@ -22,8 +26,9 @@ from permalog_server.documents import (
     SelectionQuery,
     SummaryDocument,
 )
-from permalog_server.entry import EXPORTING, READING, Guest, Need
-from permalog_server.problem import described
+from permalog_server.entry import EXPORTING, READING, Desk, Entry, Guest, Need
+from permalog_server.problem import described, of_faults
+from permalog_server.streaming import Stream
 from permalog_server.writing import store
 
 router: Final = APIRouter(prefix="/audit-log")
@@ -31,14 +36,15 @@ router: Final = APIRouter(prefix="/audit-log")
 WRITING: Final = Need(frozenset({WRITE, RECORD}), frozenset(), "security.access.denied", for_services=True)
 _JSON: Final = "application/json"
 _MEDIA: Final = {"csv": "text/csv; charset=utf-8", "json": _JSON, "ndjson": "application/x-ndjson"}
-_ERRORS: Final = described(401, 403, 404, 414, 415, 422, 429, 503)
-_BODY_ERRORS: Final = described(400, 401, 403, 404, 408, 413, 414, 415, 422, 429, 503)
+_ERRORS: Final = described(401, 403, 404, 422, 503)
+_BODY_ERRORS: Final = described(401, 403, 404, 408, 422, 503)
 _TEXT: Final = {"schema": {"type": "string"}}
+_LINES: Final = "id,occurred_at,recorded_at,recorded_by,action,outcome,actor_type,actor_id,actor_email,actor_name,…\r\n"
 _EXPORT: Final[dict[str, Any]] = {
     "description": "The export. It is on record twice: before its first byte and after its last.",
     "content": {
-        "text/csv": _TEXT,
-        "application/x-ndjson": _TEXT,
+        "text/csv": {**_TEXT, "example": _LINES},
+        "application/x-ndjson": {**_TEXT, "example": '{"owner":{"user_id":"u_1"},"id":"019c1306-…",…}\n'},
         _JSON: {"schema": {"type": "array", "items": {"$ref": "#/components/schemas/EventDocument"}}},
     },
 }
@@ -87,15 +93,18 @@ def actions(guest: Guest) -> dict[str, Any]:
     return {"actions": [{member: action[member] for member in shown} for action in guest.log.actions()]}
 
 
-@router.post("/export", response_class=Response, responses={200: _EXPORT, **_BODY_ERRORS}, summary="Export events")
-def export(guest: Guest, wanted: ExportRequest) -> StreamingResponse:
+@router.post(
+    "/export",
+    response_class=Response,
+    responses={200: _EXPORT, **_BODY_ERRORS},
+    summary="Export events",
+    openapi_extra=EXPORT_BODY,
+)
+async def export(guest: Guest, request: Request) -> Response:
     """All events that the filters select, newest first, as a stream of any size."""
-    entry = guest.admit(EXPORTING)
-    pieces = guest.log.export_stream(
-        entry.owner, wanted.format, actor=entry.actor, through="api", viewer=entry.viewer, **_filters(wanted)
-    )
-    name = f'attachment; filename="audit-log.{wanted.format}"'
-    return StreamingResponse(pieces, media_type=_MEDIA[wanted.format], headers={"Content-Disposition": name})
+    entry = await run_in_threadpool(guest.admit, EXPORTING)
+    wanted = _export_request(await read(request))
+    return await to_thread.run_sync(_started, guest.desk, entry, wanted, limiter=guest.desk.exporting)
 
 
 @router.post(
@@ -107,11 +116,29 @@ def export(guest: Guest, wanted: ExportRequest) -> StreamingResponse:
 )
 async def write(guest: Guest, request: Request) -> Response:
     """Each event is judged by itself; the same key or id with the same content again is a duplicate."""
-    body = await request.body()
-    key = request.headers.get("idempotency-key")
-    return await run_in_threadpool(lambda: Written(store(guest, guest.admit(WRITING), body, key)))
+    entry = await run_in_threadpool(guest.admit, WRITING)
+    body = await read(request)
+    keys = request.headers.getlist("idempotency-key")
+    return await to_thread.run_sync(lambda: Written(store(guest, entry, body, keys)), limiter=guest.desk.writing)
 
 
 def _filters(wanted: SelectionQuery) -> dict[str, Any]:
     given = wanted.model_dump(include=set(SelectionQuery.model_fields))
     return {name: value for name, value in given.items() if value not in (None, [])}
+
+
+def _export_request(body: bytes) -> ExportRequest:
+    try:
+        return ExportRequest.model_validate(document_of(body))
+    except ValidationError as error:
+        raise of_faults(error.errors(include_url=False, include_input=False)) from None
+
+
+def _started(desk: Desk, entry: Entry, wanted: ExportRequest) -> Stream:
+    """An export whose first record is committed."""
+    pieces = desk.log.export_stream(
+        entry.owner, wanted.format, actor=entry.actor, through="api", viewer=entry.viewer, **_filters(wanted)
+    )
+    held = desk.exports.hold(entry.holder.token_id, pieces)
+    name = f'attachment; filename="audit-log.{wanted.format}"'
+    return Stream(next(held), held, desk.exporting, _MEDIA[wanted.format], {"Content-Disposition": name})

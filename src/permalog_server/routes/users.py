@@ -19,7 +19,7 @@ router: Final = APIRouter(tags=["users"])
 
 
 @router.delete(
-    "/users/{user_id}", response_model=ErasureDocument, responses=described(401, 403, 404, 422, 429, 503),
+    "/users/{user_id:path}", response_model=ErasureDocument, responses=described(401, 403, 404, 422, 503),
     summary="Delete a user: their personal data goes, the record stays",
 )  # fmt: skip
 def delete_user(
@@ -30,8 +30,8 @@ def delete_user(
     """Anybody may delete themselves; staff may delete anybody."""
     entry = guest.admit(FORGETTING)
     if not entry.holder.staff and entry.holder.user_id != user_id:
-        raise Problem(HTTPStatus.FORBIDDEN, "only staff may delete somebody else")
-    erased = guest.office.forget_user(user_id, entry.actor, dry_run=dry_run)
+        raise guest.denied(entry.holder, FORGETTING, "only staff may delete somebody else")
+    erased = guest.desk.office.forget_user(user_id, entry.actor, dry_run=dry_run)
     if erased is None:
         raise Problem(HTTPStatus.NOT_FOUND, "there is no such user, or they were deleted already")
     return Response(orjson.dumps(erased.as_json()), media_type="application/json")

@@ -13,16 +13,19 @@ LEFT JOIN accounts.membership AS m ON m.organization_id = o.organization_id AND 
 WHERE t.token_id = %(token)s;
 
 -- name: touch
-UPDATE accounts.token SET last_used_at = date_trunc('minute', clock_timestamp()) WHERE token_id = %(token)s;
+-- Who waited for another that did the same finds nothing left to do.
+UPDATE accounts.token SET last_used_at = date_trunc('minute', clock_timestamp())
+WHERE token_id = %(token)s AND coalesce(last_used_at < date_trunc('minute', clock_timestamp()), true);
 
 -- name: set_aside
--- Takes `wanted` requests of this minute's allowance; returns how many had been taken before.
-INSERT INTO accounts.allowance AS a (token_id, minute, taken) VALUES (%(token)s, date_trunc('minute', clock_timestamp()), %(wanted)s)
+-- Takes `wanted` requests of a minute's allowance (minutes since 1970, by the service's clock: it also says when to ask again);
+-- returns how many had been taken before.
+INSERT INTO accounts.allowance AS a (token_id, minute, taken) VALUES (%(token)s, to_timestamp(%(minute)s::bigint * 60), %(wanted)s)
 ON CONFLICT (token_id, minute) DO UPDATE SET taken = a.taken + excluded.taken
 RETURNING taken - %(wanted)s;
 
 -- name: clear_allowances
-DELETE FROM accounts.allowance WHERE minute < clock_timestamp() - interval '5 minutes';
+DELETE FROM accounts.allowance WHERE minute < to_timestamp((%(minute)s::bigint - 5) * 60);
 
 -- name: ensure_person
 -- What is given replaces what was known; what is not given stays.
@@ -79,6 +82,10 @@ WITH tokens AS (UPDATE accounts.token SET revoked_at = coalesce(revoked_at, cloc
      memberships AS (DELETE FROM accounts.membership WHERE organization_id = %(organization)s RETURNING 1),
      organization AS (UPDATE accounts.organization SET deleted_at = coalesce(deleted_at, clock_timestamp()) WHERE organization_id = %(organization)s RETURNING 1)
 SELECT (SELECT count(*) FROM tokens), (SELECT count(*) FROM memberships);
+
+-- name: is_noticed
+-- Without a lock: most of what is noticed was noticed before.
+SELECT true FROM accounts.notice WHERE digest = %(digest)s AND until > clock_timestamp();
 
 -- name: notice
 -- Whether this is the first time within the window that something is noticed.

@@ -1,0 +1,127 @@
+"""Who may do what: every route of the application, asked by everybody there is."""
+
+import uuid
+from typing import Any, NamedTuple
+
+import pytest
+
+from permalog import Actor, Event, Owner, Resource
+from service import MEMBERS, SERVICES, People, Site
+
+WHO = [
+    *MEMBERS,
+    "outsider",
+    "stranger",
+    "staff",
+    *SERVICES,
+    "forgetter",
+    "reader",
+    "expired",
+    "revoked",
+    "garbage",
+    "none",
+]
+"""`outsider` is somebody else's member; `stranger` is nobody's. `forgetter` and `reader` are
+admins whose tokens have one scope only, to forget and to read."""
+
+EVENT = {
+    "action": "security.finding.created",
+    "actor": {"type": "user", "id": "u_1"},
+    "resource": {"type": "security_finding", "id": "f_1"},
+}
+
+
+def row(text: str) -> dict[str, int]:
+    """Expected statuses by who asks: names of `WHO` and their status, blank-separated; `*` is for the rest."""
+    given = {name.replace("-", " "): int(status) for name, status in (pair.split(":") for pair in text.split())}
+    rest = given.pop("*", None)
+    return {who: given[who] if rest is None or who in given else rest for who in WHO}
+
+
+_UNKNOWN = "expired:401 revoked:401 garbage:401 none:401"
+_SERVICES = "service:403 other-service:403 unbound-service:403 recorder:403"
+READ_OWN = row(f"*:200 {_SERVICES} forgetter:403 {_UNKNOWN}")
+READ_THEIRS = row(
+    f"owner:200 admin:200 billing_manager:200 reader:200 staff:200 member:403 forgetter:403 *:404 {_UNKNOWN}"
+)
+EXPORT_OWN, EXPORT_THEIRS = READ_OWN | {"reader": 403}, READ_THEIRS | {"reader": 403}
+# A service's token is for its organisation, or for every one; to others the organisation is not there.
+WRITE_OWN = row(f"*:403 service:200 other-service:200 unbound-service:200 recorder:200 {_UNKNOWN}")
+WRITE_THEIRS = row(
+    "owner:403 admin:403 billing_manager:403 member:403 staff:403 reader:403 forgetter:403 outsider:404 stranger:404"
+    f" service:200 recorder:200 unbound-service:200 other-service:404 {_UNKNOWN}"
+)
+EVERYBODY = row("*:200")
+
+
+class Case(NamedTuple):
+    """One route, how it is asked, and what each gets."""
+
+    expected: dict[str, int]
+    body: Any = None
+
+
+LOG = "/audit-log"
+ORGANIZATION = "/v1/organizations/{organization_id}"
+CASES: dict[str, Case] = {
+    "GET /": Case(EVERYBODY),
+    "GET /healthz": Case(EVERYBODY),
+    "GET /readyz": Case(EVERYBODY),
+    "GET /metrics": Case(EVERYBODY),
+    "DELETE /v1/users/{user_id}": Case(
+        # Somebody who never was: staff are told so, others may not ask.
+        row(f"*:403 staff:404 {_UNKNOWN}")
+    ),
+}
+for prefix, reading, exporting, writing in (
+    ("/v1", READ_OWN, EXPORT_OWN, WRITE_OWN),
+    (ORGANIZATION, READ_THEIRS, EXPORT_THEIRS, WRITE_THEIRS),
+):
+    CASES.update(
+        {
+            f"GET {prefix}{LOG}/events": Case(reading),
+            f"GET {prefix}{LOG}/events/{{event_id}}": Case(reading),
+            f"GET {prefix}{LOG}/summary": Case(reading),
+            f"GET {prefix}{LOG}/actions": Case(reading),
+            f"POST {prefix}{LOG}/export": Case(exporting, {"format": "json"}),
+            f"POST {prefix}{LOG}/events": Case(writing, {"events": [EVENT]}),
+        }
+    )
+
+
+def test_every_route_has_a_row(site: Site) -> None:
+    documented = {
+        f"{method.upper()} {path}" for path, methods in site.app.openapi()["paths"].items() for method in methods
+    }
+    assert documented == CASES.keys()
+
+
+def event_in(site: Site, owner: Owner) -> uuid.UUID:
+    """An event of a log, made there if need be."""
+    receipt = site.log.record(
+        Event(owner=owner, action=EVENT["action"], actor=Actor.user("u_1"), resource=Resource("thing", "t"))
+    )
+    site.log.flush()
+    return receipt.id
+
+
+@pytest.mark.parametrize("route", CASES)
+def test_everybody_gets_what_the_matrix_says(site: Site, people: People, route: str) -> None:
+    method, _, path = route.partition(" ")
+    expected, body = CASES[route]
+    theirs = event_in(site, Owner.organization(people.organization))
+    got: dict[str, int] = {}
+    for who in WHO:
+        mine = theirs if ORGANIZATION in path else None
+        if "{event_id}" in path and mine is None:
+            mine = event_in(site, Owner.user(people.id(who)))
+        with site.client(people.tokens[who]) as client:
+            answer = client.request(
+                method,
+                path.format(organization_id=people.organization, event_id=mine, user_id="never-was"),
+                json=body,
+            )
+        got[who] = answer.status_code
+        kind = answer.headers["content-type"]
+        assert kind == "application/problem+json" if answer.status_code >= 400 else "problem" not in kind
+    assert got == expected
