@@ -18,6 +18,7 @@ from psycopg.types.json import Jsonb
 from benchmarks.events import ROOT
 from benchmarks.figures import LIMIT, PERMALOG, PLAIN, Figure, Report, say
 from benchmarks.place import query
+from benchmarks.processor import server_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,6 +44,8 @@ class _Figures:
     recorded: Figure
     taken: Figure
     peak: Figure
+    python: Figure
+    server: Figure
 
 
 def write(place: Place, report: Report, lines: Iterator[bytes], count: int, effort: Effort) -> None:
@@ -53,6 +56,8 @@ def write(place: Place, report: Report, lines: Iterator[bytes], count: int, effo
         report.figure(group, "record(event), until committed", "events/s", "≥ 8x plain, ≥ 0.5x limit"),
         report.figure(group, "record(event), the caller's time", "µs"),
         report.figure(group, "import, peak memory", "MB"),
+        report.figure(group, "import, processor time of Python", "µs"),
+        report.figure(group, "import, processor time of PostgreSQL", "µs"),
     )
     sizes = [count // effort.repetitions] * effort.repetitions
     sizes[-1] += count - sum(sizes)
@@ -72,13 +77,19 @@ def _stored(place: Place) -> int:
 def _write_chunk(place: Place, figures: _Figures, chunk: list[bytes], effort: Effort) -> None:
     since: Any = (place.ours.execute(query("permalog", "now")).fetchone() or (None,))[0]
     recorded = min(len(chunk) // 5, RECORDED)
+    place.checkpoint()
+    before = server_seconds(place.ours)
     result = _run_child(place, "import", chunk[recorded:])
+    after = server_seconds(place.ours)
+    if before is not None and after is not None:
+        figures.server.add(PERMALOG, (after - before) / result["events"] * 1e6)
+    figures.python.add(PERMALOG, result["processor"] / result["events"] * 1e6)
     figures.imported.add(PERMALOG, result["events"] / result["seconds"])
     figures.peak.add(PERMALOG, result["peak_mb"])
     result = _run_child(place, "record", chunk[:recorded])
     figures.recorded.add(PERMALOG, result["events"] / result["seconds"])
     figures.taken.add(PERMALOG, result["taken"] / result["events"] * 1e6)
-    rate = _copy_bare(place, since)
+    rate = _copy_bare(place, since, figures)
     figures.imported.add(LIMIT, rate)
     figures.recorded.add(LIMIT, rate)
     rows = [plain_row(line) for line in chunk]
@@ -106,17 +117,20 @@ def run_child(*arguments: str) -> dict[str, Any]:
     return orjson.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT).stdout)  # noqa: S603  ours
 
 
-def _copy_bare(place: Place, since: object) -> float:
+def _copy_bare(place: Place, since: object, figures: _Figures) -> float:
     """The rows that Permalog has just stored, by one COPY into a table like its own."""
     statement = sql.SQL(query("limit", "new_rows")).format(since=sql.Literal(since))
     with place.ours.cursor().copy(statement) as copy:
         lines = [bytes(piece) for piece in copy]
     content = b"".join(lines)
     place.checkpoint()
-    began = time.perf_counter()
+    before, began = server_seconds(place.ours), time.perf_counter()
     with place.ours.cursor().copy(query("limit", "copy")) as copy:
         copy.write(content)
-    return len(lines) / (time.perf_counter() - began)
+    seconds, after = time.perf_counter() - began, server_seconds(place.ours)
+    if before is not None and after is not None:
+        figures.server.add(LIMIT, (after - before) / len(lines) * 1e6)
+    return len(lines) / seconds
 
 
 def _insert_singly(place: Place, rows: list[tuple[Any, ...]]) -> float:

@@ -365,6 +365,14 @@ def test_a_reader_comes_to_no_row_by_a_partition(filled: str, login: Callable[..
 
 
 @pytest.mark.usefixtures("filled")
+def test_a_reader_cannot_switch_the_policies_off(login: Callable[..., str]) -> None:
+    with psycopg.connect(login("permalog_reader"), autocommit=True) as connection:
+        connection.execute("SET row_security = off")
+        for table in ("event", "identity", "log"):
+            refused(connection, "SELECT log_id FROM permalog.{table}", "would be affected by row-level", table=table)
+
+
+@pytest.mark.usefixtures("filled")
 def test_a_reader_reads_no_salts_no_keys_and_no_lists(login: Callable[..., str]) -> None:
     """Without its salt a commitment tells nothing, after erasure, of whom it was."""
     with psycopg.connect(login("permalog_reader"), autocommit=True) as connection:
