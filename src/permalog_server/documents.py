@@ -191,7 +191,6 @@ class CatalogueDocument(BaseModel):
                     "name": "security.finding.dismissed",
                     "label": "Finding dismissed",
                     "resource_type": "security_finding",
-                    "retired": False,
                 }
             ]
         }

@@ -96,7 +96,7 @@ def test_a_bad_query_is_told_which_parameter_is_wrong(site: Site, people: People
     assert len(detail) < 400
 
 
-@pytest.mark.parametrize("path", ["/summary", "/actions", f"/events/{uuid.uuid4()}"])
+@pytest.mark.parametrize("path", ["/summary", "/actions", "/events/01a20b99-5cd5-7133-be27-2eb149dba01c"])
 def test_no_route_takes_parameters_that_it_does_not_have(site: Site, people: People, path: str) -> None:
     with site.client(people.token("owner")) as client:
         problem(client.get(f"{log_of(people)}{path}?limits=1"), 422, "limits")

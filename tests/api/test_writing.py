@@ -80,7 +80,7 @@ BAD: list[tuple[Any, str]] = [
     (event(occurred_at="2026-01-31"), "occurred_at"),
     (event(occurred_at="1969-12-31T23:59:59Z"), "occurred_at"),
     (event(occurred_at="9999-01-01T00:00:00Z"), "occurred_at"),
-    (event(occurred_at=(datetime.now(UTC) + timedelta(minutes=6)).isoformat()), "occurred_at"),
+    (event(occurred_at=(datetime.now(UTC) + timedelta(hours=1)).isoformat()), "occurred_at"),
     (event(id=str(uuid.uuid4())), "id"),
     (event(metadata=[]), "metadata"),
     (event(metadata={"x": "y" * 70_000}), "metadata"),
