@@ -9,6 +9,9 @@
     │   └── InvalidCursor               a cursor of another log, of other filters, or none at all
     ├── EventNotFound (LookupError)     no such event in this log
     ├── RecorderFull                    the bounded queue is full
+    ├── NotProven                       a proof, a tile, a note or a checkpoint does not stand; has a code
+    │   ├── Malformed (ValueError)      it is not written as its format says, and was not looked at further
+    │   └── Refuted                     it is well written, and wrong
     └── DatabaseProblem                 the database is not as it must be
         ├── NotMigrated                 `permalog migrate` has not been run, or not this version's
         ├── UnsuitableDatabase          its character type is C or POSIX, its encoding not UTF-8, its version too old
@@ -20,6 +23,7 @@ The message is a sentence for whoever can mend it. No message holds personal dat
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -95,6 +99,67 @@ class EventNotFound(PermalogError, LookupError):
 
 class RecorderFull(PermalogError):
     """The recorder's queue is full: the event was not accepted."""
+
+
+class ProofCode(StrEnum):
+    """What is the matter with a proof, a tile, a note or a checkpoint. Codes are stable; docs/record-format.md lists them."""
+
+    BOUNDS = "proof.bounds"
+    """A size, an index or a range is out of bounds: sizes reach 2^63 - 1, and an index is below its tree's size."""
+    LENGTH = "proof.length"
+    """A proof has more or fewer hashes than its size and index ask for."""
+    HASH = "proof.hash"
+    """A hash has not 32 bytes."""
+    INCLUSION = "inclusion.root"
+    """The leaf at this index does not lead to this root."""
+    OLD_ROOT = "consistency.old_root"
+    """The older root is not that of the tree that the proof speaks of."""
+    NEW_ROOT = "consistency.new_root"
+    """The newer root is not that of a tree that begins with the older one."""
+    RANGE = "range.root"
+    """The leaves of a range do not lead to this root."""
+    FRONTIER = "frontier.malformed"
+    """A stored frontier is cut, too long, or not one of its size."""
+    TILE_PATH = "tile.path"
+    """Not the path of a hash tile as tlog-tiles writes it."""
+    TILE_WIDTH = "tile.width"
+    """A tile has not as many hashes as its width says."""
+    NOTE = "note.malformed"
+    """Not a signed note: no UTF-8, control characters, no signatures, or too large."""
+    SIGNATURE_LINE = "note.signature_line"
+    """A line below the text of a note is no signature, or stands there twice."""
+    SIGNATURE = "note.signature"
+    """The signature of a known key is wrong, or a known key has signed twice."""
+    UNSIGNED = "note.unsigned"
+    """None of the known keys has signed."""
+    KEY = "key.malformed"
+    """Not a verifier key or a name of one, of a type that is not known here, or its id does not fit."""
+    CHECKPOINT = "checkpoint.malformed"
+    """The text of a note is no checkpoint: origin, size and root, each on its line."""
+    ORIGIN = "checkpoint.origin"
+    """The checkpoint is that of another log, or its origin is none."""
+    TLOG_PROOF = "tlog_proof.malformed"
+    """Not a tlog-proof file."""
+
+
+class NotProven(PermalogError):
+    """Something that should prove does not.
+
+    Attributes:
+        code: what is the matter, for programs.
+    """
+
+    def __init__(self, code: ProofCode, reason: str) -> None:
+        super().__init__(f"{reason} ({code})")
+        self.code = code
+
+
+class Malformed(NotProven, ValueError):
+    """It is not written as its format says."""
+
+
+class Refuted(NotProven):
+    """It is well written, and wrong: what it says of the log is not so."""
 
 
 class DatabaseProblem(PermalogError):
