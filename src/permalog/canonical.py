@@ -86,7 +86,9 @@ def leaf_preimage(row: EventRow) -> bytes:
     Every row that the database can store has one. A payload that JCS would not tell from another (see `jcs`) makes it
     the raw form, in which all payloads stand as text.
     """
-    members: dict[str, Any] = {name: column for name, column in zip(row._fields, row, strict=True) if column is not None}
+    members: dict[str, Any] = {
+        name: column for name, column in zip(row._fields, row, strict=True) if column is not None
+    }
     members["version"] = LEAF_VERSION
     if row.identity is not None:
         members["identity"] = row.identity.hex()
@@ -107,7 +109,7 @@ def leaf_preimage(row: EventRow) -> bytes:
 
 
 def jcs(text: str) -> bytes | None:
-    """JSON text as PostgreSQL writes a jsonb object or array, in the form of RFC 8785; None where only the raw form is exact.
+    """A jsonb object or array, given as PostgreSQL writes it, as RFC 8785 writes it; None where only its text is exact.
 
     That is where a number's exact decimal value is not that of the shortest decimal by which ECMAScript writes its
     double (``0.10000000000000000001``, ``9007199254740993``, ``1e400``), or where it is nested more than 64 deep, the
@@ -191,6 +193,6 @@ def _text(column: object) -> str | bytes | int | None:
         case datetime() if column.tzinfo is not None:
             return column.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
         case memoryview() | bytearray():
-            return bytes(column)
+            return bytes(column)  # pyright: ignore[reportUnknownArgumentType]  whatever is in view, as bytes
         case _:
             raise TypeError(f"a column of an event is no {type(column).__name__}")

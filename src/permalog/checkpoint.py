@@ -36,6 +36,10 @@ MAX_ORIGIN: Final = 255
 # A host in lower case, so that two spellings are not two logs, and a path; no scheme, no slash at the end.
 _ORIGIN: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,4})?(?:/[A-Za-z0-9._~-]+)*")
 _DECIMAL: Final = re.compile(r"0|[1-9][0-9]{0,18}")
+_PROOF: Final = re.compile(
+    rb"c2sp\.org/tlog-proof@v1\n(?:extra ([A-Za-z0-9+/]+={0,2})\n)?index (0|[1-9][0-9]{0,18})\n"
+    rb"((?:[A-Za-z0-9+/]{43}=\n){0,63})\n"
+)
 _CONTROLS: Final = re.compile(r"[\x00-\x1f]")
 _BODY_LINES: Final = 3
 
@@ -187,23 +191,15 @@ class TlogProof(NamedTuple):
         Raises:
             Malformed: 1 to 4 (`TLOG_PROOF`), 5 (`NOTE`, `SIGNATURE_LINE`).
         """
-        head, empty, checkpoint = data.partition(b"\n\n")
-        header, *lines = head.decode("ascii", "replace").split("\n")
-        extra = decode(lines.pop(0).removeprefix("extra ")) if lines and lines[0].startswith("extra ") else None
-        has_extra = len(lines) < head.count(b"\n")
-        index = _decimal(lines[0].removeprefix("index ")) if lines and lines[0].startswith("index ") else None
-        hashes = [found for line in lines[1:] if (found := decode(line)) is not None and len(found) == HASH_BYTES]
-        if (
-            not empty
-            or header != PROOF_HEADER
-            or (has_extra and not extra)
-            or index is None
-            or len(hashes) != len(lines) - 1
-            or len(hashes) > MAX_SIZE.bit_length()
-        ):
+        found = _PROOF.match(data)
+        index = _decimal(found[2].decode()) if found else None
+        extra = decode(found[1].decode()) if found and found[1] else None
+        hashes = [decode(line.decode()) for line in found[3].splitlines()] if found else []
+        if not found or index is None or (found[1] and not extra) or None in hashes:
             raise Malformed(ProofCode.TLOG_PROOF, "not a tlog-proof")
+        checkpoint = data[found.end() :]
         Note.parse(checkpoint)
-        return cls(index, tuple(hashes), checkpoint, extra)
+        return cls(index, tuple(one for one in hashes if one is not None), checkpoint, extra)
 
     def verify(
         self, leaf: bytes, origin: str, keys: Iterable[VerifierKey], witnesses: Iterable[VerifierKey] = ()

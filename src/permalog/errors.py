@@ -10,7 +10,7 @@
     ├── EventNotFound (LookupError)     no such event in this log
     ├── RecorderFull                    the bounded queue is full
     ├── NotProven                       a proof, a tile, a note or a checkpoint does not stand; has a code
-    │   ├── Malformed (ValueError)      it is not written as its format says, and was not looked at further
+    │   ├── Malformed                   it is not written as its format says, and was not looked at further
     │   └── Refuted                     it is well written, and wrong
     └── DatabaseProblem                 the database is not as it must be
         ├── NotMigrated                 `permalog migrate` has not been run, or not this version's
@@ -102,7 +102,7 @@ class RecorderFull(PermalogError):
 
 
 class ProofCode(StrEnum):
-    """What is the matter with a proof, a tile, a note or a checkpoint. Codes are stable; docs/record-format.md lists them."""
+    """What is the matter with a proof, a tile, a note or a checkpoint. Stable, and listed in docs/record-format.md."""
 
     BOUNDS = "proof.bounds"
     """A size, an index or a range is out of bounds: sizes reach 2^63 - 1, and an index is below its tree's size."""
@@ -154,7 +154,7 @@ class NotProven(PermalogError):
         self.code = code
 
 
-class Malformed(NotProven, ValueError):
+class Malformed(NotProven):
     """It is not written as its format says."""
 
 

@@ -6,7 +6,7 @@
     root(D[0:n])        node(root(D[0:k]), root(D[k:n])), k the largest power of two smaller than n
 
 Sizes and indices reach 2^63 - 1. Hashes are 32 bytes each. Functions named verify_* return nothing and raise
-`permalog.errors.NotProven`: the number of hashes is checked exactly, and what is left over is as wrong as what is missing.
+`permalog.errors.NotProven`. The number of hashes is checked exactly: what is left over is as wrong as what is missing.
 
 Trees grow by a frontier, and proofs are made of hashes that are stored: those of complete subtrees (`Node`).
 """
@@ -169,6 +169,12 @@ class Closing(NamedTuple):
     `right` are the hashes of the parts outside, from left to right.
     """
 
+    start: int
+    """The first leaf's index."""
+    end: int
+    """That of the first leaf behind the range."""
+    size: int
+    """Leaves in the whole tree."""
     left: tuple[bytes, ...]
     right: tuple[bytes, ...]
 
@@ -180,7 +186,8 @@ def range_closing(start: int, end: int, size: int, read: NodeReader) -> Closing:
         Malformed: not 0 <= start < end <= size.
     """
     left, right = _outside(start, end, size)
-    return Closing(tuple(_range_root(*one, read) for one in left), tuple(_range_root(*one, read) for one in right))
+    outside = [tuple(_range_root(*one, read) for one in side) for side in (left, right)]
+    return Closing(start, end, size, *outside)
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
@@ -238,8 +245,8 @@ def verify_consistency(old: int, old_root: bytes, new: int, new_root: bytes, pro
         raise Refuted(ProofCode.NEW_ROOT, f"the tree of {new} leaves does not begin with that of {old}")
 
 
-def verify_range(start: int, end: int, size: int, leaves: Iterable[bytes], closing: Closing, root: bytes) -> None:
-    """These leaves, all of them and in this order, stand from `start` up to `end` in the tree of this size and root.
+def verify_range(leaves: Iterable[bytes], closing: Closing, root: bytes) -> None:
+    """These leaves, all of them and in this order, are the range that is closed, in the tree of this root.
 
     Leaves may come as a stream: memory does not grow with them.
 
@@ -250,6 +257,7 @@ def verify_range(start: int, end: int, size: int, leaves: Iterable[bytes], closi
         Malformed: 1 (`BOUNDS`), 2 (`HASH`), 3 and 4 (`LENGTH`).
         Refuted: 5 (`RANGE`).
     """
+    start, end, size, *_ = closing
     left, right = _outside(start, end, size)
     _check_hashes(root, *closing.left, *closing.right)
     _check_length(closing.left, len(left))

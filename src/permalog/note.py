@@ -1,4 +1,4 @@
-"""Signed notes (C2SP signed-note v1.0.0): text that keys have signed, and that anybody can check.
+r"""Signed notes (C2SP signed-note v1.0.0): text that keys have signed, and that anybody can check.
 
     This is the text.                                    each line ends with a newline (U+000A)
                                                          one empty line
@@ -9,7 +9,7 @@
 
     type 0x01       Ed25519 over the text with its last newline
     type 0x04       cosignature v1: 8 bytes of time (Unix seconds, big-endian) before an Ed25519 signature over
-                    "cosignature/v1\\ntime <seconds>\\n" and the text
+                    "cosignature/v1\ntime <seconds>\n" and the text
 
 A further type is a further `_Scheme`. Reading is strict: there is one way to write a note, and nothing else is taken.
 """
@@ -184,7 +184,7 @@ class VerifierKey:
         return hashlib.sha256(self.name.encode() + bytes([0x0A, self.type]) + self.public_key).digest()[:_KEY_ID_BYTES]
 
     def verify(self, text: str, blob: bytes) -> int | None:
-        """This key has signed this text. Returns the time of a cosignature, else None.
+        """The text is signed by this key. Returns the time of a cosignature, else None.
 
         Raises:
             Refuted: it has not (`SIGNATURE`).

@@ -3,9 +3,9 @@
     tile/<L>/<N>          a full tile: the roots of 256^L leaves each, from <N> * 256 of them on; 8,192 bytes
     tile/<L>/<N>.p/<W>    a partial tile: its first <W> hashes, 1 to 255
 
-<N> is written in groups of three digits, all but the last with an ``x`` before them: 1234067 is ``x001/x234/067``. A partial
-tile is a prefix of the full one, and is never hashed into the level above. Log entries are private here: there are no
-entry bundles, and their paths are refused.
+<N> is written in groups of three digits, all but the last with an ``x`` before them: 1234067 is ``x001/x234/067``.
+A partial tile is a prefix of the full one, and is never hashed into the level above. Log entries are private here:
+there are no entry bundles, and their paths are refused.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Tile(NamedTuple):
         """Reads exactly what `path` writes.
 
         Raises:
-            Malformed: leading zeros, needless groups, a level, number or width that no tree of up to 2^63 - 1 leaves has, or
-                anything else (`TILE_PATH`).
+            Malformed: leading zeros, needless groups, a tile that no tree of up to 2^63 - 1 leaves has, or anything
+                else (`TILE_PATH`).
         """
         found = _PATH.fullmatch(path)
         # Ten groups are more than any number here has: it bounds the time that a hostile path takes.
@@ -127,7 +127,7 @@ def node_reader(read: Callable[[Tile], bytes]) -> NodeReader:
 
 
 def tiles_needed(prove: Callable[[NodeReader], object]) -> list[Tile]:
-    """The tiles of which a proof is made, each once and as wide as is needed, so that they can be fetched all at a time.
+    """The tiles of which a proof is made, each once and as wide as is needed, so that they can be fetched together.
 
     ``tiles_needed(lambda read: inclusion_proof(index, size, read))``
     """
