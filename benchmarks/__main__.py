@@ -9,12 +9,13 @@ from typing import Final
 
 from benchmarks.events import opened
 from benchmarks.figures import Report, machine
+from benchmarks.leaves import leaves
 from benchmarks.leaving import export, sizes
 from benchmarks.place import prepared
 from benchmarks.reading import read
 from benchmarks.writing import Effort, write
 
-PARTS: Final = ("read", "export", "sizes")
+PARTS: Final = ("read", "export", "sizes", "leaves")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
                 read(place, report, source, stored, options.repetitions)
             if "sizes" in options.parts:
                 sizes(place, report, stored)
+            if "leaves" in options.parts and stage == stages[-1]:
+                leaves(place, report, options.repetitions)
             if "export" in options.parts and stage == stages[-1]:
                 export(place, report, stored, options.repetitions)
     for name, value in report.about.items():

@@ -93,6 +93,14 @@ def once_a_run(name: str) -> Generator[Path]:
         yield folder / f"{name}.json"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def steady_pools() -> Iterator[None]:
+    """Keep pools from drawing random numbers in their threads: Hypothesis takes it for a strategy that does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("psycopg_pool.base.random", lambda: 0.5)
+        yield
+
+
 @pytest.fixture(scope="session")
 def embedded18() -> Iterator[str]:
     """The address of the embedded server, shared by all workers, none of whose data matter."""

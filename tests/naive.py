@@ -1,6 +1,7 @@
 """Second implementations, written from the specifications and for clarity: what the library must agree with.
 
-RFC 6962 by its definitions over lists, the verifiers of RFC 9162 (sections 2.1.3.2 and 2.1.4.2), RFC 8785 over Decimals.
+RFC 6962 by its definitions over lists, the verifiers of RFC 9162 (sections 2.1.3.2 and 2.1.4.2), RFC 8785 over
+Decimals.
 """
 
 import hashlib
@@ -127,14 +128,13 @@ def _written(value: Any, depth: int) -> str | None:
             return None
         case list():
             parts = [_written(inside, depth + 1) for inside in value]
-            return None if None in parts else f"[{','.join(filter(None, parts))}]"
-    keys = sorted(value, key=_code_units)
-    parts = [_written(value[key], depth + 1) for key in keys]
-    return (
-        None
-        if None in parts
-        else "{" + ",".join(f"{_written(k, 0)}:{p}" for k, p in zip(keys, parts, strict=True)) + "}"
-    )
+            around = "[]"
+        case _:
+            keys = sorted(value, key=_code_units)
+            inside = [(_written(key, 0), _written(value[key], depth + 1)) for key in keys]
+            parts = [None if written is None else f"{key}:{written}" for key, written in inside]
+            around = "{}"
+    return None if None in parts else around[0] + ",".join(filter(None, parts)) + around[1]
 
 
 def _code_units(text: str) -> list[int]:

@@ -30,3 +30,11 @@ SELECT coalesce(parent.relname, c.relname) AS part, sum(pg_table_size(c.oid))::b
 FROM pg_class AS c
 LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid LEFT JOIN pg_class AS parent ON parent.oid = i.inhparent
 WHERE c.relnamespace = {schema}::regnamespace AND c.relkind IN ('r', 'i') GROUP BY 1 ORDER BY 2 DESC;
+
+-- name: rows
+-- Events in the columns of permalog.canonical.EventRow.
+SELECT log_id::text, id::text, to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+       to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), recorded_by, action, outcome, actor_type,
+       actor_id, identity, resource_type, resource_id, correlation_id, source, schema_version, before_state::text,
+       after_state::text, metadata::text
+FROM permalog.event LIMIT %(most)s;

@@ -32,7 +32,7 @@ _INTEGER_DIGITS: Final = 16
 
 _PAYLOADS: Final = ("before_state", "after_state", "metadata")
 # A decimal, 16 digits and more, or a negative zero. Inside an array or object a number follows one of these characters.
-_UNSURE_NUMBER: Final = re.compile(r"[\[:,\s](?:-?(?:\d{16}|\d+[.eE])|-0)")
+_UNSURE_NUMBER: Final = re.compile(r"[\[:, \t\r\n](?:-?[0-9]{1,15}+[0-9.eE]|-0)")
 _STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 _BRACKET: Final = re.compile(r"[\[\]{}]")
 _BEYOND_16_BITS: Final = re.compile("[\U00010000-\U0010ffff]")

@@ -60,14 +60,18 @@ def as_stored(value: Any) -> str:
 # Characters between which the orders of UTF-8 and UTF-16 differ, escapes, and what looks like a number in a string.
 texts = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8),
-    st.text(st.sampled_from('az"\\/\b\f\n\r\t\x01\x1f\x7f\x80\u2028\ud7ff\ue000\uffff\U00010000\U0010ffff'), max_size=4),
+    st.text(
+        st.sampled_from('az"\\/\b\f\n\r\t\x01\x1f\x7f\x80\u2028\ud7ff\ue000\uffff\U00010000\U0010ffff'), max_size=4
+    ),
     st.sampled_from(["1.5", " 1.5", ": 2.0, ", "[1e5", "< 4.17.21", '"', '\\" 1.0', "\\u0041", " -0"]),
 )
 digits = st.text("0123456789", min_size=1, max_size=22)
 decimals = st.builds("{}{}.{}".format, st.sampled_from(["", "-"]), st.integers(0, 10**18), digits).map(Number)
 integers = st.one_of(st.integers(-(2**53) - 2, 2**53 + 2), st.integers(-(10**30), 10**30), st.integers(-99, 99))
 # Doubles as PostgreSQL stores them: digits, and never an exponent.
-doubles = st.floats(allow_nan=False, allow_infinity=False).map(lambda found: Number(f"{found + 0.0:.1100f}".rstrip("0") + "0"))
+doubles = st.floats(allow_nan=False, allow_infinity=False).map(
+    lambda found: Number(f"{found + 0.0:.1100f}".rstrip("0") + "0")
+)
 numbers = decimals | integers.map(str).map(Number) | st.floats(-1e4, 1e4).map(lambda one: Number(f"{one + 0.0:.3f}"))
 values = st.recursive(
     st.none() | st.booleans() | numbers | texts,
@@ -89,7 +93,7 @@ def test_the_fast_path_writes_what_the_library_writes(text: str) -> None:
 
 
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers(1 - 10**15, 10**15 - 1) | st.text("ab 1.\"\\\n:,[", max_size=5),
+    st.none() | st.booleans() | st.integers(1 - 10**15, 10**15 - 1) | st.text('ab 1."\\\n:,[', max_size=5),
     lambda inside: st.lists(inside, max_size=3) | st.dictionaries(st.text("ab.1 ", max_size=3), inside, max_size=3),
     max_leaves=8,
 )
@@ -115,13 +119,16 @@ def test_a_number_is_canonical_only_with_the_value_of_its_shortest_form(number: 
 @pytest.mark.parametrize(
     ("stored", "written"),
     [
-        ("0", "0"), ("-0", "0"), ("0.0", "0"), ("-0.00", "0"), ("1", "1"), ("1.0", "1"), ("-1.50", "-1.5"), ("4.50", "4.5"),
+        ("0", "0"), ("-0", "0"), ("0.0", "0"), ("-0.00", "0"), ("1", "1"), ("1.0", "1"), ("-1.50", "-1.5"),
+        ("4.50", "4.5"),
         ("0.1", "0.1"), ("0.000001", "0.000001"), ("0.0000001", "1e-7"), ("0.00000012", "1.2e-7"),
-        ("1000000000000000000000", "1e+21"), ("100000000000000000000", "100000000000000000000"), ("1" + "0" * 30, "1e+30"),
+        ("1000000000000000000000", "1e+21"), ("100000000000000000000", "100000000000000000000"),
+        ("1" + "0" * 30, "1e+30"),
         ("123456789012345680000", "123456789012345680000"), ("9007199254740991", "9007199254740991"),
         ("-9007199254740992", "-9007199254740992"), ("9007199254740994", "9007199254740994"),
         ("333333333.3333333", "333333333.3333333"), ("1" + "7976931348623157" + "0" * 292, "1.7976931348623157e+308"),
-        ("0." + "0" * 323 + "5", "5e-324"), ("0.002", "0.002"), ("1e21", "1e+21"), ("1E-7", "1e-7"), ("999999999999999", "999999999999999"),
+        ("0." + "0" * 323 + "5", "5e-324"), ("0.002", "0.002"), ("1e21", "1e+21"), ("1E-7", "1e-7"),
+        ("999999999999999", "999999999999999"),
     ],
 )  # fmt: skip
 def test_numbers_of_a_double_are_written_as_ecmascript_writes_them(stored: str, written: str) -> None:
@@ -151,9 +158,12 @@ def test_numbers_that_no_double_has_take_the_raw_form(stored: str) -> None:
 def test_keys_are_sorted_by_utf_16_code_units() -> None:
     keys = ["\uffff", "\U0001f600", "\ue000", "\ud7ff", "z", "\u00f6", "a", "", "Z", "1", "10", "\r", '"', "aa"]
     text = as_stored({key: Number(place) for place, key in enumerate(keys)})
-    assert jcs(text) == (
-        '{"":7,"\\r":11,"\\"":12,"1":9,"10":10,"Z":8,"a":6,"aa":13,"z":4,"ö":5,"\ud7ff":3,"\U0001f600":1,"\ue000":2,"\uffff":0}'
-    ).encode()
+    assert (
+        jcs(text)
+        == (
+            '{"":7,"\\r":11,"\\"":12,"1":9,"10":10,"Z":8,"a":6,"aa":13,"z":4,"ö":5,"\ud7ff":3,"\U0001f600":1,"\ue000":2,"\uffff":0}'
+        ).encode()
+    )
 
 
 def test_strings_are_escaped_no_more_than_they_must() -> None:
@@ -241,14 +251,16 @@ def test_every_row_has_the_preimage_of_a_second_implementation(row: EventRow) ->
 
 
 @given(rows, rows, st.data())
-def test_rows_that_differ_in_any_column_have_different_leaves(row: EventRow, other: EventRow, data: st.DataObject) -> None:
+def test_rows_that_differ_in_any_column_have_different_leaves(
+    row: EventRow, other: EventRow, data: st.DataObject
+) -> None:
     name = data.draw(st.sampled_from(EventRow._fields))
     changed = row._replace(**{name: getattr(other, name)})
 
     def value(one: EventRow) -> Any:
-        column = getattr(one, name)
-        payload = name in {"before_state", "after_state", "metadata"} and column is not None
-        return (naive.jcs(column) or column) if payload else column
+        column: Any = getattr(one, name)
+        # A payload is its value, where there is one.
+        return naive.jcs(column) or column if name.endswith(("_state", "metadata")) and column else column
 
     assert (leaf_hash(changed) == leaf_hash(row)) == (value(changed) == value(row))
 
@@ -287,5 +299,5 @@ def test_a_column_of_another_type_is_refused(column: object) -> None:
 
 
 def test_orjson_still_writes_strings_as_rfc_8785_does() -> None:
-    every = "".join(map(chr, [*range(1, 0xD800), *range(0xE000, 0x10000)]))
-    assert orjson.dumps(every) == rfc8785.dumps(every) == naive.jcs(json.dumps([every]))[1:-1]  # pyright: ignore[reportOptionalSubscript]
+    every = ["".join(map(chr, [*range(1, 0xD800), *range(0xE000, 0x10000)]))]
+    assert orjson.dumps(every) == rfc8785.dumps(every) == naive.jcs(json.dumps(every))

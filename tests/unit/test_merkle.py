@@ -99,7 +99,7 @@ def test_a_frontier_that_grows_in_any_steps_has_the_naive_root_and_the_nodes_of_
         assert frontier.root() == naive_root(end)
         assert len(frontier.hashes) == end.bit_count()
         for row, new in zip(rows, grown.rows, strict=False):
-            row += new
+            row.extend(new)
     size = frontier.size
     assert rows[0] == LEAVES[:size]
     assert rows[1] == [subtree(Node(8, number)) for number in range(size // 256)]

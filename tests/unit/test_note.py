@@ -136,7 +136,8 @@ def test_what_is_no_note_is_refused(data: bytes) -> None:
     [
         "- a AAAAAAA=", "—a AAAAAAA=", "— a", "—  AAAAAAA=", "— a  AAAAAAA=", "— a AAAAAAA= ", "— a b AAAAAAA=",
         "— a+b AAAAAAA=", "— a\u00a0b AAAAAAA=", "— a\u2028 AAAAAAA=", "— a AAAAAAA", "— a AAAAAAB=", "— a AAAA=AAA",
-        "— a AAAAAA==", "— a AAAA", "— a AAAAAAA=AAAA", "— a AAAAAAA-", "— a AAAAAA_=", "— a =", "a AAAAAAA=", "— a ＡAAAAAA=",
+        "— a AAAAAA==", "— a AAAA", "— a AAAAAAA=AAAA", "— a AAAAAAA-", "— a AAAAAA_=", "— a =", "a AAAAAAA=",
+        "— a ＡAAAAAA=",
     ],
 )  # fmt: skip
 def test_what_is_no_signature_line_is_refused(line: str) -> None:
@@ -165,9 +166,11 @@ def test_a_text_that_could_not_be_read_is_not_written(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "a", EXAMPLE_KEY + "=", EXAMPLE_KEY[:-1], " " + EXAMPLE_KEY, EXAMPLE_KEY + "\n", EXAMPLE_KEY.replace("530d", "530D"),
+        "", "a", EXAMPLE_KEY + "=", EXAMPLE_KEY[:-1], " " + EXAMPLE_KEY, EXAMPLE_KEY + "\n",
+        EXAMPLE_KEY.replace("530d", "530D"),
         EXAMPLE_KEY.replace("530d", "530e"), EXAMPLE_KEY.replace("foo", "bar"), EXAMPLE_KEY.replace("foo", "f o"),
-        EXAMPLE_KEY.replace("example.com/foo", ""), EXAMPLE_KEY.replace("foo", "f+o"), EXAMPLE_KEY.replace("+Ae", "+AO"),
+        EXAMPLE_KEY.replace("example.com/foo", ""), EXAMPLE_KEY.replace("foo", "f+o"),
+        EXAMPLE_KEY.replace("+Ae", "+AO"),
         "example.com/foo+530d903a+", "example.com/foo+530d903a+AQ==",
     ],
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -173,7 +174,8 @@ def test_every_path_is_read_again(level: int, number: int, width: int) -> None:
         "tile/-1/000", "tile/+0/000", "tile/0/x000/000", "tile/0/x000/x001/000", "tile/0/001/000", "tile/0/x001",
         "tile/0/000.p/0", "tile/0/000.p/256", "tile/0/000.p/012", "tile/0/000.p/", "tile/0/000.p/1/", "tile/0/000.p/-1",
         "tile/0/000.P/1", "tile/0/000.p/1\n", "tile/0/000\n", " tile/0/000", "tile/0/x٠٠١/000", "tile/٠/000",
-        "tile/entries/000", "tile/8/000", "tile/64/000", "tile/7/000", "tile/7/000.p/128", "tile/0/" + "x999/" * 6 + "999",
+        "tile/entries/000", "tile/8/000", "tile/64/000", "tile/7/000", "tile/7/000.p/128",
+        "tile/0/" + "x999/" * 6 + "999",
         "tile/0/" + "x001/" * 1000 + "000", "tile/0/../000", "tile//0/000", "tile/0//000",
     ],
 )  # fmt: skip
@@ -195,7 +197,7 @@ def test_the_tiles_that_change_are_those_that_grow(old: int, more: int, small: i
             else:
                 assert entries[0][0] == start >> 8 * level
                 assert entries[-1][1] == end >> 8 * level
-                assert all(one[1] == other[0] for one, other in zip(entries, entries[1:], strict=False))
+                assert all(one[1] == other[0] for one, other in pairwise(entries))
 
 
 @pytest.mark.parametrize(("old", "new"), [(-1, 0), (2, 1), (0, MAX_SIZE + 1)])
