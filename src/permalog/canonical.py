@@ -31,8 +31,9 @@ _MAX_INTEGER: Final = 2**53 - 1
 _INTEGER_DIGITS: Final = 16
 
 _PAYLOADS: Final = ("before_state", "after_state", "metadata")
-# A decimal, 16 digits and more, or a negative zero. Inside an array or object a number follows one of these characters.
-_UNSURE_NUMBER: Final = re.compile(r"[\[:, \t\r\n](?:-?[0-9]{1,15}+[0-9.eE]|-0)")
+# A decimal, 16 digits and more, or a negative zero: behind a colon, and in an array also behind a bracket or a comma.
+_UNSURE_NUMBER: Final = re.compile(r":[ \t\r\n]*(?:-?[0-9]{1,15}+[0-9.eE]|-0)")
+_UNSURE_NUMBER_IN_ARRAY: Final = re.compile(r"[\[:, \t\r\n](?:-?[0-9]{1,15}+[0-9.eE]|-0)")
 _STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 _BRACKET: Final = re.compile(r"[\[\]{}]")
 _BEYOND_16_BITS: Final = re.compile("[\U00010000-\U0010ffff]")
@@ -127,16 +128,19 @@ def _is_plain(text: str) -> bool:
     1. Nesting is far from orjson's limits, and from ours.
     2. No character is beyond U+FFFF, also not by a ``\u`` escape: below that, UTF-8 and UTF-16 sort alike.
     3. No number but integers of at most 15 digits, which both write alike. What looks like another inside a string
-       costs a second look.
+       costs a second look, without the strings.
 
     Strings need no condition: both escape the quotation mark, the backslash and what is below U+0020 alike, and nothing
     else.
     """
-    if text.count("{") + text.count("[") > MAX_DEPTH or "\\u" in text:
+    if text.count("{") + (arrays := text.count("[")) > MAX_DEPTH or _sorts_otherwise(text):
         return False
-    if not text.isascii() and _BEYOND_16_BITS.search(text):
-        return False
-    return not _UNSURE_NUMBER.search(text) or not _UNSURE_NUMBER.search(_STRING.sub("", text))
+    unsure = _UNSURE_NUMBER_IN_ARRAY if arrays else _UNSURE_NUMBER
+    return not unsure.search(text) or not _UNSURE_NUMBER_IN_ARRAY.search(_STRING.sub("", text))
+
+
+def _sorts_otherwise(text: str) -> bool:
+    return "\\u" in text or (not text.isascii() and _BEYOND_16_BITS.search(text) is not None)
 
 
 def _fragment(text: str) -> orjson.Fragment | None:
@@ -149,13 +153,15 @@ class _Inexact(Exception):
 
 
 def _exactly(text: str) -> bytes | None:
-    if _depth(text) > MAX_DEPTH:
+    if text.count("{") + text.count("[") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
         return None
     try:
-        value = json.loads(text, parse_int=_integer, parse_float=_decimal, parse_constant=_no_number)
+        if _sorts_otherwise(text):
+            return rfc8785.dumps(json.loads(text, parse_int=_integer, parse_float=_decimal, parse_constant=_no_number))
+        value = json.loads(text, parse_int=_integer_written, parse_float=_written, parse_constant=_no_number)
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except _Inexact:
         return None
-    return rfc8785.dumps(value)
 
 
 def _depth(text: str) -> int:
@@ -178,6 +184,14 @@ def _decimal(token: str) -> float:
     if math.isinf(number) or Decimal(token) != Decimal(repr(number)):
         raise _Inexact
     return number
+
+
+def _written(token: str) -> orjson.Fragment:
+    return orjson.Fragment(rfc8785.dumps(_decimal(token)))
+
+
+def _integer_written(token: str) -> int | orjson.Fragment:
+    return number if isinstance(number := _integer(token), int) else _written(token)
 
 
 def _no_number(token: str) -> NoReturn:
