@@ -97,7 +97,7 @@ def _write_chunk(place: Place, figures: _Figures, chunk: list[bytes], effort: Ef
     figures.imported.add(PLAIN, rate)
     figures.recorded.add(PLAIN, rate)
     figures.taken.add(PLAIN, 1e6 / rate)
-    _copy_plain(place, rows[effort.singles :])
+    copy_plain(place, rows[effort.singles :])
 
 
 def _run_child(place: Place, what: str, lines: Sequence[bytes]) -> dict[str, Any]:
@@ -142,7 +142,8 @@ def _insert_singly(place: Place, rows: list[tuple[Any, ...]]) -> float:
     return len(rows) / (time.perf_counter() - began)
 
 
-def _copy_plain(place: Place, rows: list[tuple[Any, ...]]) -> None:
+def copy_plain(place: Place, rows: list[tuple[Any, ...]]) -> None:
+    """Rows of `plain_row`, at once, where it is not their writing that is measured."""
     with place.plain.cursor().copy(query("plain", "copy")) as copy:
         for row in rows:
             copy.write_row(row)

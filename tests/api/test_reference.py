@@ -1,0 +1,140 @@
+"""docs/http.md says what there is, and nothing else; its examples are answered as it says."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from permalog import Actor, Event, Owner, Resource
+from permalog_server.accounts import SCOPES
+from permalog_server.app import EXPORTS, EXPORTS_EACH, REQUESTS_A_MINUTE
+from permalog_server.documents import SelectionQuery
+from permalog_server.entry import EXPORTING, READING, Need
+from permalog_server.guard import Limits
+from permalog_server.paths import ORGANIZATION, PERSONAL
+from permalog_server.problem import title_of
+from permalog_server.routes.audit_log import WRITING
+from permalog_server.routes.users import FORGETTING
+from service import Site, settle
+
+TEXT = (Path(__file__).parents[2] / "docs" / "http.md").read_text()
+
+
+class Described(NamedTuple):
+    """One route, as the page describes it."""
+
+    scopes: set[str]
+    statuses: set[str]
+    request: str
+    answer: str
+
+
+def routes() -> dict[str, Described]:
+    found: dict[str, Described] = {}
+    for title, text in re.findall(r"^### (\w+ /.*)\n((?:(?!^##).*\n)*)", TEXT, re.MULTILINE):
+        (line,) = re.findall(r"^(?:Scope: (.*)\. )?Answers: (.*)\.$", text, re.MULTILINE)
+        request, answer = re.findall(r"^```\w+\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        scopes = set(re.findall(r"`([a-z_]+:[a-z]+)`", line[0]))
+        found[title] = Described(scopes, set(line[1].split(", ")), request, answer)
+    return found
+
+
+ROUTES = routes()
+NEEDS: dict[str, Need] = {
+    "GET /v1/audit-log/events": READING,
+    "GET /v1/audit-log/events/{event_id}": READING,
+    "GET /v1/audit-log/summary": READING,
+    "GET /v1/audit-log/actions": READING,
+    "POST /v1/audit-log/export": EXPORTING,
+    "POST /v1/audit-log/events": WRITING,
+    "DELETE /v1/users/{user_id}": FORGETTING,
+}
+
+
+def table(heading: str) -> dict[str, str]:
+    (text,) = re.findall(rf"^## {heading}\n((?:(?!^## ).*\n)*)", TEXT, re.MULTILINE)
+    return dict(re.findall(r"^\| `?([\w:]+)`? \| (.*) \|$", text, re.MULTILINE))
+
+
+def operations(site: Site) -> dict[str, Any]:
+    paths = site.app.openapi()["paths"]
+    return {f"{method.upper()} {path}": it for path in paths for method, it in paths[path].items()}
+
+
+def test_every_route_is_documented_with_its_statuses(site: Site) -> None:
+    documented = {route: set(it["responses"]) for route, it in operations(site).items()}
+    twice = {
+        route.replace(PERSONAL, ORGANIZATION, 1): found.statuses
+        for route, found in ROUTES.items()
+        if "/audit-log" in route
+    }
+    assert documented == {route: found.statuses for route, found in ROUTES.items()} | twice
+
+
+def test_every_route_is_documented_with_its_scopes() -> None:
+    assert {route: found.scopes for route, found in ROUTES.items() if found.scopes} == {
+        route: set(need.scopes) for route, need in NEEDS.items()
+    }
+    scopes = table("Who asks")
+    assert {name: scopes[name] for name in SCOPES} == SCOPES
+
+
+def test_every_filter_and_every_error_is_documented(site: Site) -> None:
+    assert table("Filters").keys() - {"parameter"} == SelectionQuery.model_fields.keys()
+    used = {status for it in operations(site).values() for status in it["responses"]}
+    assert table("Errors").keys() - {"status"} == used - {"200"} | {"405", "500"}
+    assert title_of(422) in TEXT
+
+
+def test_the_limits_are_as_documented() -> None:
+    limits, errors = Limits(), table("Errors")
+    assert f"{limits.body >> 20} MiB" in errors["413"]
+    assert f"{limits.query >> 10} KiB" in errors["414"]
+    assert f"{limits.body_seconds:.0f} seconds" in errors["408"]
+    said = " ".join(TEXT.partition("## Limits")[2].partition("##")[0].split())
+    for number in (
+        f"{limits.at_once_each} in work",
+        f"{limits.at_once} requests",
+        f"{limits.send_seconds:.0f} seconds",
+    ):
+        assert number in said
+    for number in (f"{REQUESTS_A_MINUTE:,} requests a minute", f"and {EXPORTS_EACH} exports", f"and {EXPORTS} exports"):
+        assert number in said
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_the_examples_are_answered_as_the_page_says(site: Site, route: str) -> None:
+    people = settle(site.accounts)
+    owner = people.id("owner")
+    receipt = site.log.record(
+        Event(
+            owner=Owner.user(owner), action="security.finding.dismissed", source="api", correlation_id="op_1",
+            actor=Actor.user("u_1", email="ada@acme.example", name="Ada"),
+            resource=Resource("security_finding", "fnd_1"),
+            before_state={"status": "open"}, after_state={"status": "ignored"}, metadata={"reason": "tolerable_risk"},
+        )
+    )  # fmt: skip
+    site.log.flush()
+    head, _, body = ROUTES[route].request.partition("\n\n")
+    first, *headers = head.strip().splitlines()
+    method, path = first.split(" ")
+    path = path.format(event_id=receipt.id, user_id=owner)
+    who = "unbound service" if "events:write" in ROUTES[route].scopes else "owner"
+    with site.client(people.token(who)) as client:
+        answer = client.request(method, path, content=body.encode(), headers=dict(line.split(": ") for line in headers))
+    assert answer.status_code == 200, answer.text
+    if answer.headers["content-type"] == "application/json":
+        assert shape(answer.json()) == shape(json.loads(ROUTES[route].answer))
+    else:
+        assert ROUTES[route].answer.split("{")[0].strip() in answer.text
+
+
+def shape(value: Any) -> Any:
+    """What an answer is made of, without what differs from one to the next."""
+    if isinstance(value, dict):
+        return {name: shape(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else []
+    return type(value).__name__
