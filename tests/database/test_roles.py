@@ -493,4 +493,10 @@ def test_everything_in_the_schema_belongs_to_the_owner_role_but_what_forgets(dat
             connection, "SELECT proname::text FROM pg_proc WHERE proowner = 'permalog_eraser'::regrole ORDER BY 1"
         )
     assert sorted(owners) == [("permalog_eraser",), ("permalog_owner",)]
-    assert [name for (name,) in erasing] == ["erase_organization", "erase_user", "identities_of", "remove_log"]
+    assert [name for (name,) in erasing] == [
+        "erase_organization",
+        "erase_user",
+        "identities_of",
+        "remove_log",
+        "size_of",
+    ]
