@@ -32,7 +32,8 @@ END = SOON + timedelta(days=1, hours=12)
 """And when they are over."""
 MADE = IdMaker()
 a_few = settings(
-    max_examples=10, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    max_examples=10, deadline=None, database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     phases=[Phase.generate],  # an example takes a second: to shrink one would take minutes
 )  # fmt: skip
 WAYS = ("statement", "recorder", "http", "import")

@@ -9,9 +9,11 @@ from uuid import UUID
 from permalog import Event, Owner, Resource
 from permalog.erasure import erase_alone
 from permalog_server.journal import note, noted
+from permalog_server.rejects import purge
 from permalog_server.sql import query
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from permalog import Actor, Permalog
@@ -117,6 +119,16 @@ class Office:
             counts, found = repeated
         logs = [one.as_json() for one in found]
         return Erased("organization", str(organization), dry_run, logs, counts.tokens, counts.memberships)
+
+    def purge_rejects(self, files: Iterable[Path], user_id: str, *, dry_run: bool = False) -> int:
+        """Removes what tells of a person from files of rejected lines; how many lines. Before they are forgotten.
+
+        Raises:
+            InvalidQuery: a file cannot be read or written.
+        """
+        with self._log.database.shared() as connection:
+            texts = _account_of(connection, user_id).texts
+        return sum(purge(file, user_id, texts, dry_run=dry_run) for file in files)
 
     def replay(self, journal: Path, actor: Actor) -> int:
         """Repeats the erasures that a journal notes; how many there was still something to erase for.

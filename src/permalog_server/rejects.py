@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ def purge(file: Path, user_id: str, texts: Collection[str], *, dry_run: bool = F
     """Removes the lines that tell of a person; how many. The others stay as they are, byte by byte.
 
     Those of events by the person or for their own log, and those that hold one of the texts (addresses and names,
-    whatever the case) or one that such an event tells.
+    as whole words, whatever the case) or one that such an event tells.
 
     Raises:
         InvalidQuery: it cannot be read or written; then it is as it was.
@@ -27,13 +28,12 @@ def purge(file: Path, user_id: str, texts: Collection[str], *, dry_run: bool = F
     try:
         lines = file.read_bytes().splitlines(keepends=True)
         events = [_event(line) for line in lines]
-        known = {text.lower() for text in texts} | {
-            text.lower() for event in events if _acts(event, user_id) for text in _told(event)
-        }
+        told = {text for event in events if _acts(event, user_id) for text in _told(event)}
+        known = [re.compile(rf"(?<!\w){re.escape(text)}(?!\w)", re.IGNORECASE) for text in {*texts, *told}]
         kept = [
             line
             for line, event in zip(lines, events, strict=True)
-            if not (_concerns(event, user_id) or any(text in _plain(line, event) for text in known))
+            if not (_concerns(event, user_id) or any(text.search(_plain(line, event)) for text in known))
         ]
         if len(kept) < len(lines) and not dry_run:
             _replace(file, b"".join(kept))
@@ -54,8 +54,8 @@ def _event(line: bytes) -> Any:  # noqa: ANN401  whatever somebody sent
 
 
 def _plain(line: bytes, event: object) -> str:
-    """All that a line says, in lower case: with escapes as they were sent, and as they are read."""
-    return (line.decode(errors="replace") + str(event)).lower()
+    """All that a line says: with escapes as they were sent, and as they are read."""
+    return line.decode(errors="replace") + str(event)
 
 
 def _acts(event: object, user_id: str) -> bool:

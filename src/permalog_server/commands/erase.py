@@ -19,7 +19,14 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would go.
 
 
 def erase_user(
-    user_id: Annotated[str, typer.Argument(metavar="ID")], *, dry_run: DryRun = False, as_json: Json = False
+    user_id: Annotated[str, typer.Argument(metavar="ID")],
+    *,
+    rejects: Annotated[
+        list[Path] | None,
+        typer.Option("--reject", metavar="FILE", help="Rejected lines of an import to purge, too; repeatable."),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> int:
     """Forget a person; what happened stays on record.
 
@@ -28,7 +35,9 @@ def erase_user(
     """
     with open_log() as log:
         office = Office(log, Accounts(log.database), journal())
-        return _report(office.forget_user(user_id, operator_at_console(), dry_run=dry_run), as_json=as_json)
+        purged = {"rejected_lines": office.purge_rejects(rejects, user_id, dry_run=dry_run)} if rejects else {}
+        erased = office.forget_user(user_id, operator_at_console(), dry_run=dry_run)
+        return _report(erased, purged, as_json=as_json)
 
 
 def erase_organization(
@@ -44,7 +53,8 @@ def erase_organization(
         raise InvalidQuery("organization", "must be a UUID") from None
     with open_log() as log:
         office = Office(log, Accounts(log.database), journal())
-        return _report(office.forget_organization(wanted, operator_at_console(), dry_run=dry_run), as_json=as_json)
+        erased = office.forget_organization(wanted, operator_at_console(), dry_run=dry_run)
+        return _report(erased, {}, as_json=as_json)
 
 
 def erase(
@@ -67,9 +77,9 @@ def erase(
         print(f"{repeated:,} erasures repeated")
 
 
-def _report(erased: Erased | None, *, as_json: bool) -> int:
+def _report(erased: Erased | None, purged: dict[str, int], *, as_json: bool) -> int:
     if as_json:
-        print_json(None if erased is None else erased.as_json())
+        print_json(None if erased is None else erased.as_json() | purged)
     elif erased is None:
         print("there is nobody and nothing by this id")
     else:
@@ -78,5 +88,7 @@ def _report(erased: Erased | None, *, as_json: bool) -> int:
         events = sum(one["events"] for one in erased.logs)
         print(f"{identities:,} identities in {len(erased.logs):,} logs {verb} erased,")
         print(f"{events:,} events {verb} removed together with logs of their own,")
+        for lines in purged.values():
+            print(f"{lines:,} rejected lines {verb} purged,")
         print(f"{erased.tokens:,} tokens {verb} revoked, and {erased.memberships:,} memberships ended")
     return 1 if erased is None else 0
