@@ -117,7 +117,7 @@ def policies_down(url: str) -> None:
 
 def queries_down(monkeypatch: pytest.MonkeyPatch) -> None:
     """The wall before it: the conditions of the queries."""
-    histories.without(monkeypatch, "read", "identities", r"AND \(kind <> 'staff' OR .*")
+    histories.without(monkeypatch, "read", "identities", r"AND \(i\.kind <> 'staff' OR .*")
     histories.without(
         monkeypatch, "filters", "staff_of_id", r"AND current_setting\('permalog.viewer', true\) = 'staff'"
     )

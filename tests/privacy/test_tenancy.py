@@ -120,7 +120,7 @@ def queries_down(monkeypatch: pytest.MonkeyPatch) -> None:
     histories.without(monkeypatch, "filters", "staff_of_id", r"log_id = %\(log_id\)s AND ")
     histories.without(monkeypatch, "read", "one", r"e\.log_id = %\(log_id\)s AND ")
     histories.without(monkeypatch, "read", "newest", r"WHERE e\.log_id = %\(log_id\)s ")
-    histories.without(monkeypatch, "read", "identities", r"log_id = %\(log_id\)s AND ")
+    histories.without(monkeypatch, "read", "identities", r"i\.log_id = %\(log_id\)s AND ")
     histories.without(monkeypatch, "summary", "identities_of_events", r"e\.log_id = %\(log_id\)s AND ")
 
 
