@@ -11,7 +11,7 @@ import psycopg
 from permalog import statement as statements
 from permalog.catalogue import BUILT_IN, Catalogue
 from permalog.database import Database
-from permalog.erasure import ErasedLog, close_organization, close_user, erase_organization, erase_user
+from permalog.erasure import ErasedLog, bar_organization, bar_user, erase_organization, erase_user
 from permalog.errors import InvalidEvent, NotAllowed, PermalogError, UnknownAction
 from permalog.event import Actor, current_actor
 from permalog.migrate import migrate
@@ -204,7 +204,7 @@ class Permalog(Reading):
             also: addresses and names of the person that no identity need tell, such as those of an account: they are
                 erased from personal values of others' events, too.
             staff: the person is one of the product's own; then no customer's log tells that they were erased.
-            connection: erase in its transaction. Then call `close_user` beforehand: otherwise what others were
+            connection: erase in its transaction. Then call `bar_user` beforehand: otherwise what others were
                 recording about the person at that moment stays.
 
         Returns:
@@ -215,7 +215,7 @@ class Permalog(Reading):
         """
         who = actor or current_actor() or Actor.system("permalog")
         if connection is None and not dry_run:
-            self.close_user(user_id)
+            self.bar_user(user_id)
         with self._joined(connection) as used:
             return erase_user(used, user_id, who, dry_run=dry_run, also=also, staff=staff)
 
@@ -224,14 +224,14 @@ class Permalog(Reading):
     ) -> list[ErasedLog]:
         """Removes an organisation's log as a whole; what stays is a tombstone, which refuses new events.
 
-        With a connection, call `close_organization` beforehand.
+        With a connection, call `bar_organization` beforehand.
         """
         if connection is None and not dry_run:
-            self.close_organization(organization_id)
+            self.bar_organization(organization_id)
         with self._joined(connection) as used:
             return erase_organization(used, organization_id, dry_run=dry_run)
 
-    def close_user(self, user_id: str) -> None:
+    def bar_user(self, user_id: str) -> None:
         """The first step of erasing a person: what arrives of them is blank from now on, and their log takes no events.
 
         Waits for those who were recording at that moment.
@@ -239,11 +239,11 @@ class Permalog(Reading):
         Raises:
             DatabaseProblem: one of them had not ended after 30 seconds.
         """
-        close_user(self._database, user_id)
+        bar_user(self._database, user_id)
 
-    def close_organization(self, organization_id: UUID) -> None:
+    def bar_organization(self, organization_id: UUID) -> None:
         """The first step of erasing an organisation, likewise."""
-        close_organization(self._database, organization_id)
+        bar_organization(self._database, organization_id)
 
     @contextmanager
     def _joined(self, connection: Connection | None) -> Generator[Connection]:

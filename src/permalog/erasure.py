@@ -1,6 +1,6 @@
 """Erasure: forgetting people, not facts. The functions of ``sql/routines/erasure.sql``, from Python.
 
-It has two steps: closing, which is committed at once, and waits for those who were recording just then; and erasing,
+It has two steps: barring, which is committed at once, and waits for those who were recording just then; and erasing,
 behind which nothing can come in any more.
 """
 
@@ -44,22 +44,22 @@ class ErasedLog:
         return {"log_id": str(self.log_id), "identities": self.identities, "events": self.events}
 
 
-def close_user(database: Database, user_id: str, *, wait: float = WAIT_SECONDS) -> None:
+def bar_user(database: Database, user_id: str, *, wait: float = WAIT_SECONDS) -> None:
     """From now on a person's identities arrive blank, and their own log takes no events.
 
     Raises:
         DatabaseProblem: a transaction that recorded something before was still open after ``wait`` seconds.
     """
-    _close(database, "close_user", {"user": user_id}, wait)
+    _bar(database, "bar_user", {"user": user_id}, wait)
 
 
-def close_organization(database: Database, organization_id: UUID, *, wait: float = WAIT_SECONDS) -> None:
+def bar_organization(database: Database, organization_id: UUID, *, wait: float = WAIT_SECONDS) -> None:
     """From now on an organisation's log takes no events.
 
     Raises:
-        DatabaseProblem: as for `close_user`.
+        DatabaseProblem: as for `bar_user`.
     """
-    _close(database, "close_organization", {"organization": organization_id}, wait)
+    _bar(database, "bar_organization", {"organization": organization_id}, wait)
 
 
 def erase_alone(connection: Connection) -> None:
@@ -94,7 +94,7 @@ def erase_organization(connection: Connection, organization_id: UUID, *, dry_run
     return [ErasedLog(*row) for row in connection.execute(query("erase", "organization"), asked).fetchall()]
 
 
-def _close(database: Database, name: str, whose: dict[str, object], wait: float) -> None:
+def _bar(database: Database, name: str, whose: dict[str, object], wait: float) -> None:
     with database.shared() as connection:
         connection.execute(query("erase", name), whose)
         give_up_at = time.monotonic() + wait

@@ -153,7 +153,7 @@ class Office:
     def _erase_user(self, user_id: str, actor: Actor) -> tuple[_Account, list[ErasedLog]] | None:
         """None where another erasure was quicker, or there was nothing any more."""
         self._open()
-        self._log.close_user(user_id)
+        self._log.bar_user(user_id)
         with self._log.database.shared() as connection, connection.transaction():
             erase_alone(connection)
             account = _account_of(connection, user_id)
@@ -168,7 +168,7 @@ class Office:
 
     def _erase_organization(self, organization: UUID, actor: Actor) -> tuple[_Counts, list[ErasedLog]] | None:
         self._open()
-        self._log.close_organization(organization)
+        self._log.bar_organization(organization)
         with self._log.database.shared() as connection, connection.transaction():
             erase_alone(connection)
             counts = _counts_of(connection, organization)

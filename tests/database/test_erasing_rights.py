@@ -19,8 +19,8 @@ ERASE = "SELECT * FROM permalog.erase_user('ada', %s)"
 SYSTEM = '{"type": "system"}'
 
 CALLS = {
-    "close_user": "SELECT permalog.close_user('ada')",
-    "close_organization": "SELECT permalog.close_organization(gen_random_uuid())",
+    "bar_user": "SELECT permalog.bar_user('ada')",
+    "bar_organization": "SELECT permalog.bar_organization(gen_random_uuid())",
     "erase_alone": "SELECT permalog.erase_alone()",
     "erase_user": "SELECT permalog.erase_user('ada', 'null')",
     "erase_organization": "SELECT permalog.erase_organization(gen_random_uuid())",

@@ -439,7 +439,7 @@ CALLS: dict[str, str] = {
     "admit_actions": "SELECT permalog.admit_actions()",
     "erase_user": "SELECT permalog.erase_user('nobody', '[]')",
     "erase_organization": "SELECT permalog.erase_organization(gen_random_uuid())",
-    "identities_of": "SELECT permalog.identities_of('nobody')",
+    "identities_of": "SELECT permalog.identities_of('nobody', NULL)",
     "remove_log": "SELECT permalog.remove_log(gen_random_uuid())",
 }
 PRIVACYS_CALLS = {"erase_user", "erase_organization"}
@@ -494,6 +494,9 @@ def test_everything_in_the_schema_belongs_to_the_owner_role_but_what_forgets(dat
         )
     assert sorted(owners) == [("permalog_eraser",), ("permalog_owner",)]
     assert [name for (name,) in erasing] == [
+        "bar_organization",
+        "bar_user",
+        "erase_alone",
         "erase_organization",
         "erase_user",
         "identities_of",

@@ -383,7 +383,7 @@ def test_a_crash_behind_the_journal_is_mended_by_a_replay(service: Service, monk
     assert service.journal.read_text().count("\n") == 1
 
 
-def test_a_crash_between_closing_and_erasing_is_mended_likewise(
+def test_a_crash_between_barring_and_erasing_is_mended_likewise(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(service)
@@ -510,7 +510,7 @@ def test_no_event_gets_into_a_log_that_is_being_removed(
 
 def test_a_transaction_that_is_left_open_is_named(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(service)
-    monkeypatch.setattr("permalog.client.close_user.__kwdefaults__", {"wait": 0.2})
+    monkeypatch.setattr("permalog.client.bar_user.__kwdefaults__", {"wait": 0.2})
     with psycopg.connect(service.url) as own:
         service.log.record(late(), connection=own)
         with pytest.raises(DatabaseProblem, match=f"process {own.info.backend_pid} of the database"):

@@ -44,14 +44,14 @@ GRANT SELECT, UPDATE ON permalog.log TO permalog_eraser;
 GRANT EXECUTE ON FUNCTION permalog.words_in TO permalog_eraser, permalog_writer;   -- writers, since an index calls it
 GRANT SELECT, INSERT ON permalog.erased_actor TO permalog_eraser;
 ALTER FUNCTION permalog.identities_of OWNER TO permalog_eraser;
-ALTER FUNCTION permalog.close_user OWNER TO permalog_eraser;
-ALTER FUNCTION permalog.close_organization OWNER TO permalog_eraser;
+ALTER FUNCTION permalog.bar_user OWNER TO permalog_eraser;
+ALTER FUNCTION permalog.bar_organization OWNER TO permalog_eraser;
 ALTER FUNCTION permalog.erase_alone OWNER TO permalog_eraser;
 ALTER FUNCTION permalog.size_of OWNER TO permalog_eraser;
 ALTER FUNCTION permalog.remove_log OWNER TO permalog_eraser;
 ALTER FUNCTION permalog.erase_user OWNER TO permalog_eraser;
 ALTER FUNCTION permalog.erase_organization OWNER TO permalog_eraser;
-GRANT EXECUTE ON FUNCTION permalog.close_user, permalog.close_organization, permalog.erase_alone, permalog.erase_user,
+GRANT EXECUTE ON FUNCTION permalog.bar_user, permalog.bar_organization, permalog.erase_alone, permalog.erase_user,
     permalog.erase_organization TO permalog_privacy;
 
 ALTER TABLE permalog.event ENABLE ROW LEVEL SECURITY;

@@ -1,6 +1,6 @@
 -- The tables of Permalog as they are now: the truth that the migrations are proved equal to.
 -- log_id stands in every primary key, foreign key and index, so that the schema can be distributed;
--- the exceptions are the two small shared tables and the index that finds one person in all logs.
+-- the exceptions are the two small shared tables and the two indexes that find one person in all logs.
 
 -- What has been applied here. `digest` is the SHA-256 of the file, so that an edited one is noticed.
 CREATE TABLE permalog.migration (

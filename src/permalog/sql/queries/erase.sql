@@ -1,10 +1,10 @@
 -- Forgetting. Run by a login that is granted permalog_privacy.
 
--- name: close_user
-SELECT permalog.close_user(%(user)s);
+-- name: bar_user
+SELECT permalog.bar_user(%(user)s);
 
--- name: close_organization
-SELECT permalog.close_organization(%(organization)s);
+-- name: bar_organization
+SELECT permalog.bar_organization(%(organization)s);
 
 -- name: alone
 SELECT permalog.erase_alone();

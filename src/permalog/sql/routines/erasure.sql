@@ -1,7 +1,7 @@
 -- Forgetting people, not facts. These functions belong to permalog_eraser, the one role that the append-only triggers
 -- exempt; they touch no event of an organisation, and write their own record. EXECUTE: permalog_privacy only.
 --
--- Erasing has two steps. Closing, committed by itself: from then on a person's identities arrive blank, and a log that goes
+-- Erasing has two steps. Barring, committed by itself: from then on a person's identities arrive blank, and a log that goes
 -- takes no events. Then, once every transaction that had written before has ended (permalog.erasure waits), erasing: nothing
 -- can come in behind it.
 
@@ -34,9 +34,9 @@ CREATE OR REPLACE FUNCTION permalog.identities_of(person text, also text[])
            AND strpos(' ' || array_to_string(found.words, ' ') || ' ', ' ' || array_to_string(s.words, ' ') || ' ') > 0)
 $$;
 
--- Closes whatever belongs to a person: their identities arrive blank from now on, and their own log, opened or not, takes no
--- events. Where what is closed is to be erased, too, this is committed first.
-CREATE OR REPLACE FUNCTION permalog.close_user(person text) RETURNS void
+-- Bars a person: their identities arrive blank from now on, and their own log, opened or not, takes no events. Committed
+-- before what is there is erased.
+CREATE OR REPLACE FUNCTION permalog.bar_user(person text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     own_log constant uuid := permalog.log_id_of(NULL, person);
@@ -47,8 +47,8 @@ BEGIN
 END
 $$;
 
--- Closes an organisation's log, opened or not.
-CREATE OR REPLACE FUNCTION permalog.close_organization(organization uuid) RETURNS void
+-- Bars an organisation's log, opened or not, from taking events.
+CREATE OR REPLACE FUNCTION permalog.bar_organization(organization uuid) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     its_log constant uuid := permalog.log_id_of(organization, NULL);
@@ -77,7 +77,7 @@ CREATE OR REPLACE FUNCTION permalog.size_of(log uuid, OUT identities bigint, OUT
            (SELECT count(*) FROM permalog.event AS e WHERE e.log_id = size_of.log)
 $$;
 
--- Removes what a closed log holds: events, identities, keys. What stays is its row, a tombstone.
+-- Removes what a barred log holds: events, identities, keys. What stays is its row, a tombstone.
 CREATE OR REPLACE FUNCTION permalog.remove_log(log uuid) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -103,7 +103,7 @@ DECLARE
 BEGIN
     IF NOT dry_run THEN
         PERFORM permalog.erase_alone();
-        PERFORM permalog.close_user(person);
+        PERFORM permalog.bar_user(person);
     END IF;
     FOR place IN
         SELECT f.log_id, l.organization_id, l.user_id, array_agg(f.commitment) AS commitments,
@@ -145,7 +145,7 @@ CREATE OR REPLACE FUNCTION permalog.erase_organization(organization uuid, dry_ru
 BEGIN
     IF NOT dry_run THEN
         PERFORM permalog.erase_alone();
-        PERFORM permalog.close_organization(organization);
+        PERFORM permalog.bar_organization(organization);
     END IF;
     log_id := permalog.log_id_of(organization, NULL);
     organization_id := organization;
