@@ -225,6 +225,12 @@ def without(monkeypatch: pytest.MonkeyPatch, file: str, name: str, condition: st
     monkeypatch.setitem(query._files[file], name, cast("LiteralString", now))
 
 
+def none_left(condition: str) -> None:
+    """Makes sure that a wall is down as a whole: no query that reads has this text any more."""
+    for file in ("filters", "read", "summary"):
+        assert [name for name, text in query._files[file].items() if condition in text] == []
+
+
 def redefine(url: str, function: str, change: Callable[[str], str]) -> None:
     """Replaces a function of the database by a changed one."""
     with psycopg.connect(url) as connection:

@@ -122,6 +122,7 @@ def queries_down(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch, "filters", "staff_of_id", r"AND current_setting\('permalog.viewer', true\) = 'staff'"
     )
     histories.without(monkeypatch, "filters", "people_of_email", r"WHERE actor_id IS NOT NULL OR .*")
+    histories.none_left("permalog.viewer")
 
 
 WALLS: dict[str, Callable[[str, pytest.MonkeyPatch], None]] = {

@@ -122,6 +122,7 @@ def queries_down(monkeypatch: pytest.MonkeyPatch) -> None:
     histories.without(monkeypatch, "read", "newest", r"WHERE e\.log_id = %\(log_id\)s ")
     histories.without(monkeypatch, "read", "identities", r"i\.log_id = %\(log_id\)s AND ")
     histories.without(monkeypatch, "summary", "identities_of_events", r"e\.log_id = %\(log_id\)s AND ")
+    histories.none_left("%(log_id)s")
 
 
 WALLS: dict[str, Callable[[str, pytest.MonkeyPatch], None]] = {
