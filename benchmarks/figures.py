@@ -42,9 +42,12 @@ class Figure:
         return statistics.median(values) if values else None
 
     def ratio(self, subject: str) -> float | None:
-        """How many times the other subject's figure Permalog's is: the median of the repetitions', where they pair."""
+        """How many times the other subject's figure Permalog's is: the median of the repetitions', where they pair.
+
+        None where one of them was not measured, or was too small to be: processor time comes in ticks of 10 ms.
+        """
         ours, theirs = self.values.get(PERMALOG, []), self.values.get(subject, [])
-        if not ours or not theirs:
+        if not ours or not theirs or 0 in theirs:
             return None
         if len(ours) == len(theirs):
             return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
