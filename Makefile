@@ -42,7 +42,7 @@ bench: $(VENV)/.stamp-dev ## measure Permalog beside its peers (at a million eve
 lock: $(VENV)/.stamp-dev ## make the locked requirements anew from pyproject.toml (newer versions: ARGS=--upgrade)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --custom-compile-command "make lock" $(ARGS) pyproject.toml \
-		--extra binary --extra embedded --extra server --group build --output-file requirements/run.txt
+		--extra binary --extra embedded --extra server --extra agent --group build --output-file requirements/run.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --custom-compile-command "make lock" $(ARGS) pyproject.toml \
 		--all-extras --group dev --output-file requirements/dev.txt
