@@ -68,8 +68,10 @@ $(VENV)/bin/python:
 		"make run PYTHON=/path/to/python3.12" >&2; \
 	exit 1
 
+# The lock is complete, so nothing is left to resolve; older pips refuse githubkit's `hishel[async,httpx]` beside a
+# locked `hishel` otherwise.
 $(VENV)/.stamp-run: requirements/run.txt | $(VENV)/bin/python
-	$(PIP) --require-hashes -r requirements/run.txt
+	$(PIP) --no-deps --require-hashes -r requirements/run.txt
 	@touch $@
 
 # The metadata and the commands come from pyproject.toml, the code from src/ itself.
@@ -78,5 +80,5 @@ $(VENV)/.stamp-project: pyproject.toml $(VENV)/.stamp-run
 	@touch $@
 
 $(VENV)/.stamp-dev: requirements/dev.txt $(VENV)/.stamp-project
-	$(PIP) --require-hashes -r requirements/dev.txt
+	$(PIP) --no-deps --require-hashes -r requirements/dev.txt
 	@touch $@
