@@ -8,6 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from permalog import errors
+from permalog.anchor import Anchor, anchor_leaf, anchor_origin
 from permalog.canonical import EventRow, leaf_hash, leaf_preimage
 from permalog.checkpoint import Checkpoint, TlogProof, log_origin
 from permalog.identity import Identity
@@ -172,6 +173,17 @@ def a_checkpoint() -> str:
     )
 
 
+def an_anchor() -> str:
+    """The checkpoint of the vectors as the one leaf of an anchor log."""
+    checkpoint = Checkpoint.parse(note().text)
+    leaf = anchor_leaf(checkpoint)
+    signed = Checkpoint(anchor_origin(SIGNER.key.name), 1, root_of([leaf])).signed(SIGNER)
+    return (
+        f"The leaf of the checkpoint above, and the text that publishes it:\n\n```\n{leaf.hex()}\n```\n\n"
+        f"```\n{Anchor(0, (leaf,), signed.to_bytes()).to_bytes().decode()}```\n"
+    )
+
+
 def codes() -> str:
     """The codes with their docstrings, which Python does not keep."""
     (body,) = (
@@ -191,6 +203,7 @@ BLOCKS = {
     "leaf vectors": leaf_vectors,
     "tree vectors": tree_vectors,
     "a checkpoint": a_checkpoint,
+    "an anchor": an_anchor,
     "codes": codes,
 }
 

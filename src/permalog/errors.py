@@ -9,6 +9,8 @@
     │   └── InvalidCursor               a cursor of another log, of other filters, or none at all
     ├── EventNotFound (LookupError)     no such event in this log
     ├── RecorderFull                    the bounded queue is full
+    ├── WitnessRefused                  a witness does not cosign a checkpoint; says why
+    ├── WitnessUnusable                 the key or the state of a witness cannot be relied on
     ├── NotProven                       a proof, a tile, a note or a checkpoint does not stand; has a code
     │   ├── Malformed                   it is not written as its format says, and was not looked at further
     │   └── Refuted                     it is well written, and wrong
@@ -140,6 +142,14 @@ class ProofCode(StrEnum):
     """The checkpoint is that of another log, or its origin is none."""
     TLOG_PROOF = "tlog_proof.malformed"
     """Not a tlog-proof file."""
+    ANCHOR = "anchor.malformed"
+    """Not a published anchor."""
+    ANCHOR_ORDER = "anchor.order"
+    """An anchor does not start where the one before ended, or is not of the size that it was signed at."""
+    ANCHOR_ROOT = "anchor.root"
+    """The leaves of the anchors do not lead to the root that was signed."""
+    WITNESS_REQUEST = "witness.request"
+    """Not what a witness is asked: the old size, a consistency proof, and a checkpoint."""
 
 
 class NotProven(PermalogError):
@@ -160,6 +170,39 @@ class Malformed(NotProven):
 
 class Refuted(NotProven):
     """It is well written, and wrong: what it says of the log is not so."""
+
+
+class Refusal(StrEnum):
+    """Why a witness does not cosign, as C2SP tlog-witness tells the cases apart."""
+
+    UNKNOWN = "unknown"
+    """It knows no log of this origin."""
+    UNSIGNED = "unsigned"
+    """No key that it trusts for this log has signed, or a signature of one is wrong."""
+    MALFORMED = "malformed"
+    """The request is not written as the format says, or the old size is larger than the checkpoint's."""
+    CONFLICT = "conflict"
+    """The witness has last cosigned another size than the old one, or another root at this size."""
+    INCONSISTENT = "inconsistent"
+    """The proof does not show that the tree begins with the one that was cosigned last."""
+
+
+class WitnessRefused(PermalogError):
+    """A witness does not cosign a checkpoint.
+
+    Attributes:
+        refusal: why, for programs.
+        size: what the witness has last cosigned, where it says so (`CONFLICT`).
+    """
+
+    def __init__(self, refusal: Refusal, reason: str, size: int | None = None) -> None:
+        super().__init__(reason)
+        self.refusal = refusal
+        self.size = size
+
+
+class WitnessUnusable(PermalogError):
+    """A witness cannot go on: its key or its state is not as it left them. It never starts over by itself."""
 
 
 class DatabaseProblem(PermalogError):
