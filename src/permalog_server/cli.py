@@ -51,6 +51,7 @@ COMMANDS: Final = {
     "actions": Command("actions", "List the actions that the log knows, retired ones included."),
     "export": Command("export", "Write the events of a log as CSV, JSON or NDJSON; recorded in the log."),
     "serve": Command("serve", "Serve the HTTP API."),
+    "witness": Command("witness", "Witness the checkpoints of logs; needs no database.", "app"),
     "token": Command("token", "Make, list and revoke tokens of the API.", "app"),
     "erase-user": Command("erase", "Forget a person; what happened stays on record.", "erase_user"),
     "erase-organization": Command("erase", "Remove an organisation's log and accounts.", "erase_organization"),

@@ -31,9 +31,14 @@ HEAD: Final = 128 * 1024
 
 def serve(log: Permalog, *, host: str, port: int, as_json: bool = False) -> None:
     """Serves the API over an open log until a signal ends it."""
+    run(create_app(log, journal=journal()), host=host, port=port, as_json=as_json)
+
+
+def run(app: FastAPI, *, host: str, port: int, as_json: bool = False) -> None:
+    """Serves an application until a signal ends it, and says where once it listens."""
     _allow_many_files()
     logs.configure()
-    _Announcing(listening(create_app(log, journal=journal()), host, port), as_json=as_json).run()
+    _Announcing(listening(app, host, port), as_json=as_json).run()
 
 
 def listening(app: FastAPI, host: str, port: int) -> uvicorn.Config:
