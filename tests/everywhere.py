@@ -26,7 +26,7 @@ def rows_of(url: str) -> dict[str, list[str]]:
     with psycopg.connect(url) as connection:
         tables = connection.execute(
             "SELECT n.nspname, c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
-            " WHERE c.relkind = 'r' AND n.nspname IN ('permalog', 'accounts') ORDER BY 1, 2"
+            " WHERE c.relkind = 'r' AND n.nspname IN ('permalog', 'accounts', 'security_agent') ORDER BY 1, 2"
         ).fetchall()
         return {
             f"{schema}.{table}": sorted(

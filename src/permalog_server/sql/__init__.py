@@ -7,6 +7,7 @@ from typing import Final
 
 from permalog.migrate import Step, file_steps
 from permalog.sql import Queries
+from security_agent import sql as agent
 
 _HERE: Final = files(__name__)
 query: Final = Queries(_HERE)
@@ -14,5 +15,5 @@ query: Final = Queries(_HERE)
 
 
 def steps() -> list[Step]:
-    """What `permalog.migrate.migrate` applies after the library's own files."""
-    return file_steps(["migrations/0001_accounts.sql", "access.sql"], _HERE, "server/")
+    """What `permalog.migrate.migrate` applies after the library's own files: the service's tables, and the agent's."""
+    return [*file_steps(["migrations/0001_accounts.sql", "access.sql"], _HERE, "server/"), *agent.steps()]
