@@ -27,20 +27,23 @@ GRANT EXECUTE ON FUNCTION permalog.append, permalog.take_envelope, permalog.take
     permalog.payload_fault, permalog.is_personal, permalog.is_exact_number, permalog.content_digest, permalog.stored_digest, permalog.commitment, permalog.known_identity,
     permalog.new_identity TO permalog_writer;
 
--- Readers: the events and identities of one log, without the salts.
-GRANT SELECT ON permalog.event, permalog.log TO permalog_reader;
+-- Readers: the events, identities and the tree of one log, without the salts.
+GRANT SELECT ON permalog.event, permalog.log, permalog.unsealed, permalog.head, permalog.tile, permalog.checkpoint, permalog.cosignature,
+    permalog.activity TO permalog_reader;
 GRANT SELECT (log_id, commitment, kind, actor_id, email, name, ip_address, user_agent, value, erased_at) ON permalog.identity TO permalog_reader;
 GRANT EXECUTE ON FUNCTION permalog.mentions(jsonb, text, text, text, text), permalog.people_of_email TO permalog_reader;
 
--- The sealer reads everything as it is stored, and takes events off the list.
+-- The sealer reads everything as it is stored, makes the trees grow, signs, and takes events off the list.
 GRANT SELECT ON permalog.event, permalog.identity, permalog.log TO permalog_sealer;
 GRANT SELECT, DELETE ON permalog.unsealed TO permalog_sealer;
+GRANT SELECT, INSERT, UPDATE ON permalog.head, permalog.tile, permalog.activity TO permalog_sealer;
+GRANT SELECT, INSERT ON permalog.checkpoint, permalog.cosignature TO permalog_sealer;
 
 -- The eraser is nobody's login: it owns the functions that forget, which privacy may call. They append their own record.
 GRANT CREATE ON SCHEMA permalog TO permalog_eraser;
 GRANT SELECT, UPDATE, DELETE ON permalog.identity TO permalog_eraser;
-GRANT SELECT, DELETE ON permalog.event, permalog.event_key, permalog.unsealed TO permalog_eraser;
-GRANT SELECT, UPDATE ON permalog.log TO permalog_eraser;
+GRANT SELECT, DELETE ON permalog.event, permalog.event_key, permalog.unsealed, permalog.tile, permalog.activity TO permalog_eraser;
+GRANT SELECT, UPDATE ON permalog.log, permalog.head TO permalog_eraser;
 GRANT EXECUTE ON FUNCTION permalog.words_in TO permalog_eraser, permalog_writer;   -- writers, since an index calls it
 GRANT SELECT, INSERT ON permalog.erased_actor TO permalog_eraser;
 ALTER FUNCTION permalog.identities_of OWNER TO permalog_eraser;
@@ -58,6 +61,12 @@ ALTER TABLE permalog.event ENABLE ROW LEVEL SECURITY;
 ALTER TABLE permalog.identity ENABLE ROW LEVEL SECURITY;
 ALTER TABLE permalog.log ENABLE ROW LEVEL SECURITY;
 ALTER TABLE permalog.event_key ENABLE ROW LEVEL SECURITY;
+ALTER TABLE permalog.unsealed ENABLE ROW LEVEL SECURITY;
+ALTER TABLE permalog.head ENABLE ROW LEVEL SECURITY;
+ALTER TABLE permalog.tile ENABLE ROW LEVEL SECURITY;
+ALTER TABLE permalog.checkpoint ENABLE ROW LEVEL SECURITY;
+ALTER TABLE permalog.cosignature ENABLE ROW LEVEL SECURITY;
+ALTER TABLE permalog.activity ENABLE ROW LEVEL SECURITY;
 
 -- One log a transaction, named by the setting permalog.log_id. nullif: after a transaction that set it with SET LOCAL,
 -- the setting is an empty string for the rest of the session, and must let nothing be seen.
@@ -74,12 +83,38 @@ CREATE POLICY one_log ON permalog.identity FOR SELECT TO permalog_reader
 CREATE POLICY one_log ON permalog.log FOR SELECT TO permalog_reader
     USING (log_id = nullif(current_setting('permalog.log_id', true), '')::uuid);
 
+DROP POLICY IF EXISTS one_log ON permalog.unsealed;
+DROP POLICY IF EXISTS one_log ON permalog.head;
+DROP POLICY IF EXISTS one_log ON permalog.tile;
+DROP POLICY IF EXISTS one_log ON permalog.checkpoint;
+DROP POLICY IF EXISTS one_log ON permalog.cosignature;
+DROP POLICY IF EXISTS one_log ON permalog.activity;
+CREATE POLICY one_log ON permalog.unsealed FOR SELECT TO permalog_reader USING (log_id = nullif(current_setting('permalog.log_id', true), '')::uuid);
+CREATE POLICY one_log ON permalog.head FOR SELECT TO permalog_reader USING (log_id = nullif(current_setting('permalog.log_id', true), '')::uuid);
+CREATE POLICY one_log ON permalog.tile FOR SELECT TO permalog_reader USING (log_id = nullif(current_setting('permalog.log_id', true), '')::uuid);
+CREATE POLICY one_log ON permalog.checkpoint FOR SELECT TO permalog_reader USING (log_id = nullif(current_setting('permalog.log_id', true), '')::uuid);
+CREATE POLICY one_log ON permalog.cosignature FOR SELECT TO permalog_reader USING (log_id = nullif(current_setting('permalog.log_id', true), '')::uuid);
+CREATE POLICY one_log ON permalog.activity FOR SELECT TO permalog_reader USING (log_id = nullif(current_setting('permalog.log_id', true), '')::uuid);
+
+-- The sealer sees all logs, by name and not by membership: a login that may seal must not read through all logs for that.
 DROP POLICY IF EXISTS seal_all ON permalog.event;
 DROP POLICY IF EXISTS seal_all ON permalog.identity;
 DROP POLICY IF EXISTS seal_all ON permalog.log;
-CREATE POLICY seal_all ON permalog.event FOR SELECT TO permalog_sealer USING (true);
-CREATE POLICY seal_all ON permalog.identity FOR SELECT TO permalog_sealer USING (true);
-CREATE POLICY seal_all ON permalog.log FOR SELECT TO permalog_sealer USING (true);
+DROP POLICY IF EXISTS seal_all ON permalog.unsealed;
+DROP POLICY IF EXISTS seal_all ON permalog.head;
+DROP POLICY IF EXISTS seal_all ON permalog.tile;
+DROP POLICY IF EXISTS seal_all ON permalog.checkpoint;
+DROP POLICY IF EXISTS seal_all ON permalog.cosignature;
+DROP POLICY IF EXISTS seal_all ON permalog.activity;
+CREATE POLICY seal_all ON permalog.event FOR SELECT TO permalog_sealer USING (current_user = 'permalog_sealer');
+CREATE POLICY seal_all ON permalog.identity FOR SELECT TO permalog_sealer USING (current_user = 'permalog_sealer');
+CREATE POLICY seal_all ON permalog.log FOR SELECT TO permalog_sealer USING (current_user = 'permalog_sealer');
+CREATE POLICY seal_all ON permalog.unsealed TO permalog_sealer USING (current_user = 'permalog_sealer');
+CREATE POLICY seal_all ON permalog.head TO permalog_sealer USING (current_user = 'permalog_sealer');
+CREATE POLICY seal_all ON permalog.tile TO permalog_sealer USING (current_user = 'permalog_sealer');
+CREATE POLICY seal_all ON permalog.checkpoint TO permalog_sealer USING (current_user = 'permalog_sealer');
+CREATE POLICY seal_all ON permalog.cosignature TO permalog_sealer USING (current_user = 'permalog_sealer');
+CREATE POLICY seal_all ON permalog.activity TO permalog_sealer USING (current_user = 'permalog_sealer');
 
 -- Late events need the right to import; nobody writes from the future. A member's INSERT passes by either policy.
 DROP POLICY IF EXISTS write_recent ON permalog.event;
@@ -115,3 +150,11 @@ CREATE POLICY erase_any ON permalog.event TO permalog_eraser USING (true);
 CREATE POLICY erase_any ON permalog.identity TO permalog_eraser USING (true);
 CREATE POLICY erase_any ON permalog.log TO permalog_eraser USING (true);
 CREATE POLICY erase_any ON permalog.event_key TO permalog_eraser USING (true);
+DROP POLICY IF EXISTS erase_any ON permalog.unsealed;
+DROP POLICY IF EXISTS erase_any ON permalog.tile;
+DROP POLICY IF EXISTS erase_any ON permalog.activity;
+CREATE POLICY erase_any ON permalog.unsealed TO permalog_eraser USING (true);
+CREATE POLICY erase_any ON permalog.tile TO permalog_eraser USING (true);
+CREATE POLICY erase_any ON permalog.activity TO permalog_eraser USING (true);
+DROP POLICY IF EXISTS erase_any ON permalog.head;
+CREATE POLICY erase_any ON permalog.head TO permalog_eraser USING (true);

@@ -18,6 +18,34 @@ BEGIN
 END
 $$;
 
+-- What sealing keeps only grows: a tile gains hashes behind those that it has, a tree leaves, a count events. Nothing goes.
+CREATE OR REPLACE FUNCTION permalog.refuse_loss() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    grows boolean := false;
+BEGIN
+    IF current_user = 'permalog_eraser' THEN
+        RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+    ELSIF TG_OP = 'UPDATE' AND TG_TABLE_NAME = 'tile' THEN
+        grows := (NEW.log_id, NEW.epoch, NEW.level, NEW.index) = (OLD.log_id, OLD.epoch, OLD.level, OLD.index)
+            AND octet_length(NEW.hashes) > octet_length(OLD.hashes)
+            AND substr(NEW.hashes, 1, octet_length(OLD.hashes)) = OLD.hashes
+            AND NEW.event_ids[1:cardinality(OLD.event_ids)] IS NOT DISTINCT FROM OLD.event_ids
+            AND (NEW.first_id <= OLD.first_id AND NEW.last_id >= OLD.last_id) IS NOT FALSE;
+    ELSIF TG_OP = 'UPDATE' AND TG_TABLE_NAME = 'head' THEN
+        grows := (NEW.log_id, NEW.epoch) = (OLD.log_id, OLD.epoch) AND NEW.size > OLD.size;
+    ELSIF TG_OP = 'UPDATE' THEN
+        grows := (NEW.log_id, NEW.part, NEW.day, NEW.action, NEW.actor_type, NEW.actor_id)
+                    = (OLD.log_id, OLD.part, OLD.day, OLD.action, OLD.actor_type, OLD.actor_id)
+            AND NEW.events > OLD.events AND NEW.first_id <= OLD.first_id AND NEW.last_id >= OLD.last_id;
+    END IF;
+    IF NOT grows THEN
+        RAISE EXCEPTION '%.% only grows: this % is refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
 -- A row trigger, since a statement trigger on the parent is bypassed by an insert into a partition. SECURITY DEFINER,
 -- since writers have no right on unsealed. It is also where an event finds out that its log is not open: erased, or
 -- never opened. A transaction that sees the database as it was (REPEATABLE READ) asks for the row itself, as it is now.

@@ -77,14 +77,18 @@ CREATE OR REPLACE FUNCTION permalog.size_of(log uuid, OUT identities bigint, OUT
            (SELECT count(*) FROM permalog.event AS e WHERE e.log_id = size_of.log)
 $$;
 
--- Removes what a barred log holds: events, identities, keys. What stays is its row, a tombstone.
+-- Removes what a barred log holds: events, identities, keys, counts, and the hashes with the events' ids. What stays is its row,
+-- a tombstone, and what was signed: the head of its tree, checkpoints and cosignatures.
 CREATE OR REPLACE FUNCTION permalog.remove_log(log uuid) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM FROM permalog.head AS h WHERE h.log_id = log FOR UPDATE;   -- a sealer that is at work ends first
     DELETE FROM permalog.unsealed WHERE log_id = log;
     DELETE FROM permalog.event_key WHERE log_id = log;
     DELETE FROM permalog.identity WHERE log_id = log;
     DELETE FROM permalog.event WHERE log_id = log;
+    DELETE FROM permalog.activity WHERE log_id = log;
+    DELETE FROM permalog.tile WHERE log_id = log;
 END
 $$;
 
