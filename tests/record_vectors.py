@@ -185,12 +185,14 @@ def an_anchor() -> str:
 
 
 def codes() -> str:
-    """The codes with their docstrings, which Python does not keep."""
-    (body,) = (
-        node.body
-        for node in ast.parse(inspect.getsource(errors)).body
-        if isinstance(node, ast.ClassDef) and node.name == "ProofCode"
-    )
+    return table_of(errors.ProofCode)
+
+
+def table_of(vocabulary: type) -> str:
+    """Codes with their docstrings, which Python does not keep."""
+    [node] = ast.parse(inspect.getsource(vocabulary)).body
+    assert isinstance(node, ast.ClassDef)
+    body = node.body
     lines = ["| code | |", "|---|---|"]
     for code, told in zip(body[1::2], body[2::2], strict=True):
         assert isinstance(code, ast.Assign)

@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, NoReturn, Self
 from uuid import UUID
 
@@ -36,6 +37,9 @@ _UNSURE_NUMBER: Final = re.compile(r":[ \t\r\n]*(?:-?[0-9]{1,15}+[0-9.eE]|-0)")
 _UNSURE_NUMBER_IN_ARRAY: Final = re.compile(r"[\[:, \t\r\n](?:-?[0-9]{1,15}+[0-9.eE]|-0)")
 _STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 _BRACKET: Final = re.compile(r"[\[\]{}]")
+# The same in canonical bytes, where a value follows its key's quotation mark and a colon without a blank.
+_UNSURE_IN_BYTES: Final = re.compile(rb'":(?:-?[0-9]{1,15}+[0-9.eE]|-0)')
+_UNSURE_IN_ARRAY_BYTES: Final = re.compile(rb"[\[,](?:-?[0-9]{1,15}+[0-9.eE]|-0)")
 _BEYOND_16_BITS: Final = re.compile("[\U00010000-\U0010ffff]")
 
 
@@ -76,6 +80,12 @@ class EventRow(NamedTuple):
         return cls(*map(_text, columns))  # pyright: ignore[reportArgumentType]  each column is checked in _text
 
 
+_MAY_HAVE: Final = frozenset({*EventRow._fields, "version", "form"})
+_MUST_HAVE: Final = _MAY_HAVE - {
+    "actor_id", "identity", "correlation_id", "source", "before_state", "after_state", "form",
+}  # fmt: skip
+
+
 def leaf_hash(row: EventRow) -> bytes:
     """32 bytes: ``SHA-256(0x00 || leaf_preimage(row))``, the leaf of RFC 6962."""
     return hashlib.sha256(b"\x00" + leaf_preimage(row)).digest()
@@ -109,6 +119,36 @@ def leaf_preimage(row: EventRow) -> bytes:
     return orjson.dumps(members, option=orjson.OPT_SORT_KEYS)
 
 
+def read_preimage(preimage: bytes) -> dict[str, Any]:
+    """The members of what `leaf_preimage` wrote for some row, payloads as objects, in the raw form as text.
+
+    1. It is UTF-8 and JSON. 2. RFC 8785 writes it in the same bytes, and every number in it is canonical. 3. Its
+    members are those of an event, each of its type. That they are true is for the tree to prove.
+
+    Raises:
+        ValueError: one of these.
+    """
+    members: Any = orjson.loads(preimage)
+    if not _stands_in_bytes(preimage, members):
+        raise ValueError("not written in the canonical form")
+    if type(members) is not dict or tuple(map(type, members.values())) != _types_of(tuple(members)):  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        raise ValueError("its members are not those of an event")
+    if members["version"] != LEAF_VERSION or members.get("form", "raw") != "raw":  # pyright: ignore[reportUnknownMemberType]
+        raise ValueError("its version or form is not known")
+    return members  # pyright: ignore[reportUnknownVariableType]
+
+
+@lru_cache(256)
+def _types_of(names: tuple[str, ...]) -> tuple[type, ...] | None:
+    """The type of each member; None where these are not the members of an event. There are few such sets."""
+    if not _MUST_HAVE <= set(names) <= _MAY_HAVE:
+        return None
+    others: dict[str, type] = {"version": int, "schema_version": int}
+    if "form" not in names:
+        others |= dict.fromkeys(_PAYLOADS, dict)
+    return tuple(others.get(name, str) for name in names)
+
+
 def jcs(text: str) -> bytes | None:
     """A jsonb object or array, given as PostgreSQL writes it, as RFC 8785 writes it; None where only its text is exact.
 
@@ -139,6 +179,21 @@ def _is_plain(text: str) -> bool:
     return not unsure.search(text) or not _UNSURE_NUMBER_IN_ARRAY.search(_STRING.sub("", text))
 
 
+def _stands_in_bytes(preimage: bytes, value: object) -> bool:
+    """Whether RFC 8785 writes this value, read from these bytes, in the same bytes."""
+    plain = (
+        preimage.count(b"{") + (arrays := preimage.count(b"[")) <= MAX_DEPTH
+        and b"\\u" not in preimage
+        and not _UNSURE_IN_BYTES.search(preimage)
+        and not (arrays and _UNSURE_IN_ARRAY_BYTES.search(preimage))
+        and (preimage.isascii() or not _BEYOND_16_BITS.search(preimage.decode()))
+    )
+    if plain:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS) == preimage
+    # The event around its payloads is a level more.
+    return _exactly(preimage.decode(), MAX_DEPTH + 1) == preimage
+
+
 def _sorts_otherwise(text: str) -> bool:
     return "\\u" in text or (not text.isascii() and _BEYOND_16_BITS.search(text) is not None)
 
@@ -152,8 +207,8 @@ class _Inexact(Exception):
     """A number that JCS would not tell from another."""
 
 
-def _exactly(text: str) -> bytes | None:
-    if text.count("{") + text.count("[") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+def _exactly(text: str, deepest: int = MAX_DEPTH) -> bytes | None:
+    if text.count("{") + text.count("[") > deepest and _depth(text) > deepest:
         return None
     try:
         if _sorts_otherwise(text):

@@ -152,6 +152,33 @@ class ProofCode(StrEnum):
     """Not what a witness is asked: the old size, a consistency proof, and a checkpoint."""
 
 
+class BundleCode(StrEnum):
+    """What is the matter with an evidence bundle. Stable, and listed in docs/evidence-bundle.md."""
+
+    FILE = "bundle.file"
+    """Not a zip as this format writes it: a cut, a byte too many, another name, order or feature of zip."""
+    LIMIT = "bundle.limit"
+    """A part is larger than the format allows."""
+    MANIFEST = "bundle.manifest"
+    """The manifest is not canonical JSON, or lacks, adds or contradicts something."""
+    SIGNATURE = "bundle.signature"
+    """The signature is not one of this manifest."""
+    MEMBER = "bundle.member"
+    """A member is missing, is not named by the manifest, or its bytes are not those that the manifest names."""
+    CHECKPOINT = "bundle.checkpoint"
+    """The checkpoint is not that of the tree of which the manifest speaks."""
+    LEAVES = "bundle.leaves"
+    """The list of leaves is not written as the format says."""
+    COUNT = "bundle.count"
+    """There are more or fewer events, leaves or identities than the manifest says, or others at the ends."""
+    EVENT = "bundle.event"
+    """An event is not in its canonical form, or is one of another log."""
+    QUERY = "bundle.query"
+    """An event is there that the query does not select."""
+    IDENTITY = "bundle.identity"
+    """An identity does not open its commitment, is out of order, or is one that must stay masked."""
+
+
 class NotProven(PermalogError):
     """Something that should prove does not.
 
@@ -159,7 +186,7 @@ class NotProven(PermalogError):
         code: what is the matter, for programs.
     """
 
-    def __init__(self, code: ProofCode, reason: str) -> None:
+    def __init__(self, code: ProofCode | BundleCode, reason: str) -> None:
         super().__init__(f"{reason} ({code})")
         self.code = code
 
