@@ -50,6 +50,9 @@ MAY: dict[str, dict[str, set[str]]] = {
     "activity": {"permalog_reader": {"SELECT"}, "permalog_sealer": {"SELECT", "INSERT", "UPDATE"}},
     "checkpoint": {"permalog_reader": {"SELECT"}, "permalog_sealer": {"SELECT", "INSERT"}},
     "cosignature": {"permalog_reader": {"SELECT"}, "permalog_sealer": {"SELECT", "INSERT"}},
+    "anchor": {"permalog_sealer": {"SELECT", "INSERT"}},
+    "anchor_leaf": {"permalog_reader": {"SELECT"}, "permalog_sealer": {"SELECT", "INSERT"}},
+    "anchor_publication": {"permalog_sealer": {"SELECT", "INSERT"}},
     "erased_actor": {},
     "catalogue": {
         role: {"SELECT"} for role in ("permalog_writer", "permalog_reader", "permalog_sealer", "permalog_privacy")

@@ -29,7 +29,7 @@ GRANT EXECUTE ON FUNCTION permalog.append, permalog.take_envelope, permalog.take
 
 -- Readers: the events, identities and the tree of one log, without the salts.
 GRANT SELECT ON permalog.event, permalog.log, permalog.unsealed, permalog.head, permalog.tile, permalog.checkpoint, permalog.cosignature,
-    permalog.activity TO permalog_reader;
+    permalog.activity, permalog.anchor_leaf TO permalog_reader;
 GRANT SELECT (log_id, commitment, kind, actor_id, email, name, ip_address, user_agent, value, erased_at) ON permalog.identity TO permalog_reader;
 GRANT EXECUTE ON FUNCTION permalog.mentions(jsonb, text, text, text, text), permalog.people_of_email TO permalog_reader;
 
@@ -38,6 +38,7 @@ GRANT SELECT ON permalog.event, permalog.identity, permalog.log TO permalog_seal
 GRANT SELECT, DELETE ON permalog.unsealed TO permalog_sealer;
 GRANT SELECT, INSERT, UPDATE ON permalog.head, permalog.tile, permalog.activity TO permalog_sealer;
 GRANT SELECT, INSERT ON permalog.checkpoint, permalog.cosignature TO permalog_sealer;
+GRANT SELECT, INSERT ON permalog.anchor, permalog.anchor_leaf, permalog.anchor_publication TO permalog_sealer;
 
 -- The eraser is nobody's login: it owns the functions that forget, which privacy may call. They append their own record.
 GRANT CREATE ON SCHEMA permalog TO permalog_eraser;
@@ -158,3 +159,10 @@ CREATE POLICY erase_any ON permalog.tile TO permalog_eraser USING (true);
 CREATE POLICY erase_any ON permalog.activity TO permalog_eraser USING (true);
 DROP POLICY IF EXISTS erase_any ON permalog.head;
 CREATE POLICY erase_any ON permalog.head TO permalog_eraser USING (true);
+
+ALTER TABLE permalog.anchor_leaf ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS one_log ON permalog.anchor_leaf;
+DROP POLICY IF EXISTS seal_all ON permalog.anchor_leaf;
+CREATE POLICY one_log ON permalog.anchor_leaf FOR SELECT TO permalog_reader
+    USING (log_id = nullif(current_setting('permalog.log_id', true), '')::uuid);
+CREATE POLICY seal_all ON permalog.anchor_leaf TO permalog_sealer USING (current_user = 'permalog_sealer');

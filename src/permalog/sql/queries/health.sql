@@ -35,7 +35,9 @@ WITH guarded (tab, trig) AS (
            ('catalogue', 'refuse_delete'), ('catalogue', 'refuse_truncate'),
            ('head', 'refuse_loss'), ('head', 'refuse_truncate'), ('tile', 'refuse_loss'), ('tile', 'refuse_truncate'),
            ('activity', 'refuse_loss'), ('activity', 'refuse_truncate'), ('checkpoint', 'refuse_change'), ('checkpoint', 'refuse_truncate'),
-           ('cosignature', 'refuse_change'), ('cosignature', 'refuse_truncate')
+           ('cosignature', 'refuse_change'), ('cosignature', 'refuse_truncate'), ('anchor', 'refuse_change'), ('anchor', 'refuse_truncate'),
+           ('anchor_leaf', 'refuse_change'), ('anchor_leaf', 'refuse_truncate'),
+           ('anchor_publication', 'refuse_change'), ('anchor_publication', 'refuse_truncate')
 ), expected AS (
     SELECT to_regclass('permalog.' || tab) AS rel, tab, trig FROM guarded
     UNION ALL
@@ -47,7 +49,7 @@ LEFT JOIN pg_trigger AS t ON t.tgrelid = e.rel AND t.tgname = e.trig
 WHERE t.tgenabled IS DISTINCT FROM 'A' ORDER BY 1;
 
 -- name: tables_without_row_security
-SELECT tab FROM unnest('{event,identity,log,event_key,unsealed,head,tile,checkpoint,cosignature,activity}'::text[]) AS tab
+SELECT tab FROM unnest('{event,identity,log,event_key,unsealed,head,tile,checkpoint,cosignature,activity,anchor_leaf}'::text[]) AS tab
 LEFT JOIN pg_class AS c ON c.oid = to_regclass('permalog.' || tab)
 WHERE c.relrowsecurity IS NOT TRUE
    OR NOT EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = c.oid) ORDER BY 1;
