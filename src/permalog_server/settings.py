@@ -5,66 +5,123 @@ from __future__ import annotations
 import re
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DATA_DIR: Final = ".permalog"
+GITHUB_API_URL: Final = "https://api.github.com"
 _HIDDEN: Final = "********"
 
 
-@dataclass(frozen=True, slots=True)
+def _about(name: str, meaning: str, *, secret: bool = False, is_path: bool = False) -> dict[str, object]:
+    return {"name": name, "meaning": meaning, "secret": secret, "is_path": is_path}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Settings:
     """What an operator may set. A variable that is empty counts as not set."""
 
     database_url: str | None = field(
         default=None,
-        metadata={
-            "name": "PERMALOG_DATABASE_URL",
-            "meaning": "The PostgreSQL database (15 to 18) that holds the logs; without it, an embedded one",
-        },
+        metadata=_about(
+            "PERMALOG_DATABASE_URL",
+            "The PostgreSQL database (15 to 18) that holds the logs; without it, an embedded one",
+        ),
     )
     data_dir: Path = field(
         default=Path(DATA_DIR),
-        metadata={
-            "name": "PERMALOG_DATA_DIR",
-            "meaning": "The folder of the embedded PostgreSQL, for when no database is given",
-        },
+        metadata=_about(
+            "PERMALOG_DATA_DIR", "The folder of the embedded PostgreSQL, for when no database is given", is_path=True
+        ),
     )
     erasure_journal: Path | None = field(
         default=None,
-        metadata={
-            "name": "PERMALOG_ERASURE_JOURNAL",
-            "meaning": "The file that notes erasures outside the database; else erasures.ndjson in PERMALOG_DATA_DIR",
-        },
+        metadata=_about(
+            "PERMALOG_ERASURE_JOURNAL",
+            "The file that notes erasures outside the database; else erasures.ndjson in PERMALOG_DATA_DIR",
+            is_path=True,
+        ),
+    )
+    internal_secret: str | None = field(
+        default=None,
+        metadata=_about(
+            "PERMALOG_INTERNAL_SECRET", "What opens the routes below /internal; without it they are closed", secret=True
+        ),
+    )
+    github_app_id: str | None = field(
+        default=None,
+        metadata=_about(
+            "PERMALOG_GITHUB_APP_ID", "The id, or the client id, of the GitHub App that the agent works as"
+        ),
+    )
+    github_private_key: Path | None = field(
+        default=None,
+        metadata=_about(
+            "PERMALOG_GITHUB_PRIVATE_KEY", "The file with the App's private key, as GitHub made it (PEM)", is_path=True
+        ),
+    )
+    github_api_url: str = field(
+        default=GITHUB_API_URL,
+        metadata=_about("PERMALOG_GITHUB_API_URL", "Where GitHub's API is: an Enterprise server's, else github.com's"),
+    )
+    github_webhook_secret: str | None = field(
+        default=None,
+        metadata=_about(
+            "PERMALOG_GITHUB_WEBHOOK_SECRET",
+            "What GitHub signs its webhooks with; without it none is taken",
+            secret=True,
+        ),
+    )
+    llm_base_url: str | None = field(
+        default=None,
+        metadata=_about(
+            "PERMALOG_LLM_BASE_URL", "An OpenAI-compatible endpoint for triage and extraction; without it, rules decide"
+        ),
+    )
+    llm_api_key: str | None = field(
+        default=None,
+        metadata=_about("PERMALOG_LLM_API_KEY", "The key for that endpoint", secret=True),
+    )
+    llm_model: str | None = field(
+        default=None,
+        metadata=_about("PERMALOG_LLM_MODEL", "The model that is asked, unless an owner chose another"),
     )
     sentry_dsn: str | None = field(
         default=None,
-        metadata={
-            "name": "PERMALOG_SENTRY_DSN",
-            "meaning": "The Sentry project that hears of events that could not be recorded, and of crashes",
-        },
+        metadata=_about(
+            "PERMALOG_SENTRY_DSN",
+            "The Sentry project that hears of events that could not be recorded, and of crashes",
+            secret=True,
+        ),
     )
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
         """Takes the settings from environment variables."""
-        given = {f.name: environment.get(_name(f)) or None for f in fields(cls)}
-        return cls(
-            database_url=given["database_url"],
-            data_dir=Path(given["data_dir"] or DATA_DIR),
-            erasure_journal=Path(given["erasure_journal"]) if given["erasure_journal"] else None,
-            sentry_dsn=given["sentry_dsn"],
-        )
+        given: dict[str, Any] = {}
+        for setting in fields(cls):
+            value = environment.get(_name(setting))
+            if value:
+                given[setting.name] = Path(value) if setting.metadata["is_path"] else value
+        return cls(**given)
+
+    @override
+    def __repr__(self) -> str:
+        """What is set, as it may be shown."""
+        shown = {_name(f): _shown(f, getattr(self, f.name)) for f in fields(self)}
+        return f"Settings({', '.join(f'{name}={value}' for name, value in shown.items() if value is not None)})"
 
     def described(self, environment: Mapping[str, str]) -> list[Described]:
         """Each setting as it may be shown: secrets hidden, and where the value came from."""
         return [
             Described(
                 _name(f),
-                _shown(f.name, getattr(self, f.name)),
+                _shown(f, getattr(self, f.name)),
                 "environment" if environment.get(_name(f)) else "default",
                 str(f.metadata["meaning"]),
             )
@@ -107,9 +164,10 @@ def _name(setting: Field[object]) -> str:
     return str(setting.metadata["name"])
 
 
-def _shown(name: str, value: object) -> str | None:
+def _shown(setting: Field[object], value: object) -> str | None:
     if value is None:
         return None
-    if name == "sentry_dsn":
+    if setting.metadata["secret"]:
         return _HIDDEN
-    return hide_password(str(value)) if name == "database_url" else str(value)
+    # Addresses may hold a login; paths and names stay as they are.
+    return hide_password(str(value)) if setting.name.endswith("_url") else str(value)

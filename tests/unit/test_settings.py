@@ -29,6 +29,18 @@ def test_secrets_are_hidden() -> None:
     assert "postgresql://app:********@db.example/log" in shown
 
 
+def test_no_secret_is_in_what_settings_look_like() -> None:
+    secrets = ("INTERNAL_SECRET", "GITHUB_WEBHOOK_SECRET", "LLM_API_KEY", "SENTRY_DSN")
+    environment = {f"PERMALOG_{name}": "hunter2" for name in secrets} | {
+        "PERMALOG_DATABASE_URL": "postgresql://app:hunter2@db.example/log",
+        "PERMALOG_LLM_BASE_URL": "https://app:hunter2@models.example/v1",
+    }
+    settings = Settings.read(environment)
+    assert settings.llm_api_key == "hunter2"
+    assert "hunter2" not in str(settings.described(environment))
+    assert "hunter2" not in repr(settings)
+
+
 @pytest.mark.parametrize(
     "url",
     [
