@@ -3,6 +3,7 @@
     server      a running PostgreSQL, once as the embedded 18 and once as 15 where that is installed
     template    a migrated database on it, made once
     database    the address of a fresh copy of the template, for one test
+    sealed      the address of a database with two sealed logs, for one test
     log         a Permalog on it, closed after the test
     login       makes logins with certain roles, and gives their addresses of the database
 
@@ -25,6 +26,7 @@ import psycopg
 import pytest
 
 import postgres15
+import tampering
 from actions import ACTIONS
 from permalog import embedded
 from permalog.catalogue import BUILT_IN
@@ -32,9 +34,6 @@ from permalog.client import Permalog
 from permalog.migrate import migrate
 from permalog_server.sql import steps
 from servers import Server, as_user, on_database, run_on
-
-# The stand-in for GitHub: see tests/github.py.
-pytest_plugins = ["github"]
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 SHARED_FOLDER = "PERMALOG_TEST_SERVERS"
@@ -180,6 +179,30 @@ def empty_database(new_database: Callable[[str], str]) -> str:
 def database(new_database: Callable[[str], str], template: str) -> str:
     """The address of a fresh, migrated database, as the server's superuser."""
     return new_database(template)
+
+
+@pytest.fixture(scope="session")
+def sealed_template(server: Server, template: str) -> str:
+    """The name of a database with two sealed logs (`tampering.fill`, `tampering.seal`), made once a run and server."""
+    name = "permalog_sealed"
+    with once_a_run(f"sealed-{server.version}") as made:
+        if not made.exists():
+            run_on(server.url, CREATE, name=name, template=template)
+            url = on_database(server.url, name)
+            with Permalog.connect(url, catalogue=ACTIONS) as opened:
+                tampering.fill(opened, url, 310)
+            with psycopg.connect(url) as connection, tampering.unguarded(connection):
+                for owner in (tampering.ACME, tampering.BETA):
+                    tampering.seal(connection, owner.log_id)
+            run_on(server.url, "ALTER DATABASE {name} ALLOW_CONNECTIONS false", name=name)
+            made.write_text(json.dumps(name))
+    return name
+
+
+@pytest.fixture
+def sealed(new_database: Callable[[str], str], sealed_template: str) -> str:
+    """The address of a database with two logs of 310 events each, 300 of which are sealed; as its superuser."""
+    return new_database(sealed_template)
 
 
 @pytest.fixture

@@ -133,6 +133,25 @@ class Database:
             connection.execute("COMMIT")
 
     @contextmanager
+    def verifying(self) -> Generator[Connection]:
+        """A transaction that sees all logs at one moment, salts included, and writes nothing.
+
+        Raises:
+            DatabaseProblem: the server cannot be reached, or the login is no member of ``permalog_verifier``.
+        """
+        with self._borrowed() as connection:
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            try:
+                if self.has_roles:
+                    connection.execute("SET LOCAL ROLE permalog_verifier")
+                yield connection
+            except psycopg.errors.InsufficientPrivilege as error:
+                raise _no_member("permalog_verifier") from error
+            finally:
+                if not connection.closed:
+                    connection.execute("ROLLBACK")
+
+    @contextmanager
     def shared(self) -> Generator[Connection]:
         """A connection of the pool for what belongs to no log, such as the catalogue."""
         with self._borrowed() as connection:

@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import Final, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
+from permalog.errors import PermalogError
+
 Severity: TypeAlias = Literal["failure", "notice"]
 
 
@@ -53,11 +55,11 @@ class VerifyCode(StrEnum):
     CHECKPOINT_SIZE = "checkpoint.size"
     """A checkpoint is of more leaves than the tree has: its end was cut off."""
     CHECKPOINT_MISSING = "checkpoint.missing"
-    """Leaves are covered by no checkpoint."""
+    """Leaves are covered by no checkpoint, two minutes and more after they were sealed."""
     COSIGNATURE_WRONG = "cosignature.wrong"
     """A witness's stored signature does not verify, or is of another checkpoint."""
     EPOCH_BROKEN = "epoch.broken"
-    """A later epoch of a log does not begin with the last known checkpoint of the one before, or one is left out."""
+    """An epoch of a log is left out."""
 
     # What stands outside the database
     OUTSIDE_SIZE = "outside.size"
@@ -65,13 +67,9 @@ class VerifyCode(StrEnum):
     OUTSIDE_ROOT = "outside.root"
     """The tree is not the one that was signed last: it was rewritten."""
     ANCHOR_WRONG = "anchor.wrong"
-    """An anchor is not well formed, not signed by its key, or does not hold what it says."""
-    ANCHOR_SIZE = "anchor.size"
-    """An anchored checkpoint is of more leaves than the tree has."""
-    ANCHOR_ROOT = "anchor.root"
-    """An anchored checkpoint has another root than the tree had at its size: history was rewritten after it."""
-    ANCHOR_LOG = "anchor.log"
-    """An anchored log is not there."""
+    """The anchors are not well formed, not signed by their key, or not the history of one anchor log."""
+    ANCHOR_UNOPENED = "anchor.unopened"
+    """No stored checkpoint is the one that was anchored: it was removed, or its log was rewritten after it."""
     WITNESS_WRONG = "witness.wrong"
     """A witnessed checkpoint is not well formed, or not signed by a witness that is known."""
     WITNESS_SIZE = "witness.size"
@@ -116,11 +114,24 @@ class VerifyCode(StrEnum):
     """An event waits for sealing for too long: until then nothing protects it."""
     NOT_SIGNED = "not_signed"
     """No key was given: signatures were not checked."""
+    NOT_SIGNED_YET = "not_signed_yet"
+    """The newest leaves are covered by no checkpoint yet."""
+    RESTORED = "restored"
+    """An epoch begins with a checkpoint that the database does not hold: it was restored to what was before."""
     ERASED = "erased"
     """The owner was erased: checkpoints stand, events are gone."""
 
 
-NOTICES: Final = frozenset({VerifyCode.LATE, VerifyCode.UNSEALED_LONG, VerifyCode.NOT_SIGNED, VerifyCode.ERASED})
+NOTICES: Final = frozenset(
+    {
+        VerifyCode.LATE,
+        VerifyCode.UNSEALED_LONG,
+        VerifyCode.NOT_SIGNED,
+        VerifyCode.NOT_SIGNED_YET,
+        VerifyCode.RESTORED,
+        VerifyCode.ERASED,
+    }
+)
 """The codes that break no proof."""
 
 
@@ -151,6 +162,21 @@ class Finding(NamedTuple):
             "leaf_index": self.leaf_index,
             "event_id": None if self.event_id is None else str(self.event_id),
         }
+
+
+class Broken(PermalogError):
+    """Verifying found something that is not proven.
+
+    Attributes:
+        finding: what, and where.
+    """
+
+    def __init__(self, finding: Finding) -> None:
+        where = "" if finding.log_id is None else f" (log {finding.log_id}"
+        where += "" if finding.leaf_index is None else f", leaf {finding.leaf_index}"
+        where += "" if finding.event_id is None else f", event {finding.event_id}"
+        super().__init__(f"{finding.code}: {finding.message}{where}{')' if where else ''}")
+        self.finding = finding
 
 
 Report: TypeAlias = Callable[[Finding], None]

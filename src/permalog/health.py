@@ -22,7 +22,18 @@ Status: TypeAlias = Literal["ok", "less", "wrong"]
 
 ROLES: Final = tuple(
     f"permalog_{name}"
-    for name in ("owner", "eraser", "migrator", "writer", "importer", "reader", "sealer", "privacy", "service")
+    for name in (
+        "owner",
+        "eraser",
+        "migrator",
+        "writer",
+        "importer",
+        "reader",
+        "sealer",
+        "verifier",
+        "privacy",
+        "service",
+    )
 )
 NEEDED: Final = ("permalog_writer", "permalog_reader")
 MONTHS_AHEAD: Final = 12

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import secrets
 from typing import Final, NamedTuple
 
 import orjson
@@ -37,4 +37,4 @@ class Identity(NamedTuple):
 
 def new_salt() -> bytes:
     """16 random bytes: without them nobody can test whether a commitment is that of a person they think of."""
-    return os.urandom(SALT_BYTES)
+    return secrets.token_bytes(SALT_BYTES)

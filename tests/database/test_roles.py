@@ -21,6 +21,7 @@ ROLES = [
     "permalog_importer",
     "permalog_reader",
     "permalog_sealer",
+    "permalog_verifier",
     "permalog_privacy",
     "permalog_service",
     "permalog_migrator",
@@ -61,6 +62,10 @@ MAY: dict[str, dict[str, set[str]]] = {
         role: {"SELECT"} for role in ("permalog_writer", "permalog_reader", "permalog_sealer", "permalog_privacy")
     },
 }
+
+# The verifier reads all of what it verifies, and nothing else.
+for rights in (MAY[table] for table in MAY if table != "erased_actor"):
+    rights["permalog_verifier"] = {"SELECT"}
 
 
 def event(owner: Owner, **members: object) -> Event:

@@ -8,7 +8,7 @@ import pytest
 import permalog
 
 
-@pytest.mark.parametrize("module", ["canonical", "checkpoint", "findings", "merkle", "note", "tile"])
+@pytest.mark.parametrize("module", ["canonical", "checkpoint", "findings", "merkle", "note", "tile", "verify"])
 def test_a_verifier_loads_no_driver(module: str) -> None:
     program = (
         f"import sys, permalog.{module}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}"

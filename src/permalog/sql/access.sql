@@ -2,14 +2,14 @@
 
 REVOKE ALL ON SCHEMA permalog FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA permalog FROM PUBLIC, permalog_writer, permalog_importer, permalog_reader,
-    permalog_sealer, permalog_privacy, permalog_eraser, permalog_service;
+    permalog_sealer, permalog_verifier, permalog_privacy, permalog_eraser, permalog_service;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA permalog FROM PUBLIC, permalog_writer, permalog_importer, permalog_reader,
-    permalog_sealer, permalog_privacy, permalog_service;
+    permalog_sealer, permalog_verifier, permalog_privacy, permalog_service;
 GRANT USAGE ON SCHEMA permalog TO permalog_writer, permalog_importer, permalog_reader,
-    permalog_sealer, permalog_privacy, permalog_eraser, permalog_service;
+    permalog_sealer, permalog_verifier, permalog_privacy, permalog_eraser, permalog_service;
 
 -- Shared by all: names of actions, and how ids are made.
-GRANT SELECT ON permalog.catalogue, permalog.migration TO permalog_writer, permalog_reader, permalog_sealer, permalog_privacy;
+GRANT SELECT ON permalog.catalogue, permalog.migration TO permalog_writer, permalog_reader, permalog_sealer, permalog_verifier, permalog_privacy;
 GRANT EXECUTE ON FUNCTION permalog.log_id_of, permalog.id_prefix, permalog.id_floor, permalog.id_time, permalog.new_id
     TO permalog_writer, permalog_reader, permalog_sealer, permalog_privacy;
 
@@ -39,6 +39,12 @@ GRANT SELECT, DELETE ON permalog.unsealed TO permalog_sealer;
 GRANT SELECT, INSERT, UPDATE ON permalog.head, permalog.tile, permalog.activity TO permalog_sealer;
 GRANT SELECT, INSERT ON permalog.checkpoint, permalog.cosignature TO permalog_sealer;
 GRANT SELECT, INSERT ON permalog.anchor, permalog.anchor_leaf, permalog.anchor_publication TO permalog_sealer;
+
+-- The verifier reads everything as it is stored, salts included, and changes nothing.
+GRANT SELECT ON permalog.event, permalog.identity, permalog.log, permalog.unsealed, permalog.event_key, permalog.head, permalog.tile,
+    permalog.checkpoint, permalog.cosignature, permalog.activity, permalog.anchor, permalog.anchor_leaf, permalog.anchor_publication,
+    permalog.catalogue, permalog.migration TO permalog_verifier;
+GRANT EXECUTE ON FUNCTION permalog.content_digest TO permalog_verifier;
 
 -- The eraser is nobody's login: it owns the functions that forget, which privacy may call. They append their own record.
 GRANT CREATE ON SCHEMA permalog TO permalog_eraser;
@@ -116,6 +122,30 @@ CREATE POLICY seal_all ON permalog.tile TO permalog_sealer USING (current_user =
 CREATE POLICY seal_all ON permalog.checkpoint TO permalog_sealer USING (current_user = 'permalog_sealer');
 CREATE POLICY seal_all ON permalog.cosignature TO permalog_sealer USING (current_user = 'permalog_sealer');
 CREATE POLICY seal_all ON permalog.activity TO permalog_sealer USING (current_user = 'permalog_sealer');
+
+-- So does the verifier.
+DROP POLICY IF EXISTS verify_all ON permalog.event;
+DROP POLICY IF EXISTS verify_all ON permalog.identity;
+DROP POLICY IF EXISTS verify_all ON permalog.log;
+DROP POLICY IF EXISTS verify_all ON permalog.unsealed;
+DROP POLICY IF EXISTS verify_all ON permalog.event_key;
+DROP POLICY IF EXISTS verify_all ON permalog.head;
+DROP POLICY IF EXISTS verify_all ON permalog.tile;
+DROP POLICY IF EXISTS verify_all ON permalog.checkpoint;
+DROP POLICY IF EXISTS verify_all ON permalog.cosignature;
+DROP POLICY IF EXISTS verify_all ON permalog.activity;
+DROP POLICY IF EXISTS verify_all ON permalog.anchor_leaf;
+CREATE POLICY verify_all ON permalog.anchor_leaf FOR SELECT TO permalog_verifier USING (current_user = 'permalog_verifier');
+CREATE POLICY verify_all ON permalog.event FOR SELECT TO permalog_verifier USING (current_user = 'permalog_verifier');
+CREATE POLICY verify_all ON permalog.identity FOR SELECT TO permalog_verifier USING (current_user = 'permalog_verifier');
+CREATE POLICY verify_all ON permalog.log FOR SELECT TO permalog_verifier USING (current_user = 'permalog_verifier');
+CREATE POLICY verify_all ON permalog.unsealed FOR SELECT TO permalog_verifier USING (current_user = 'permalog_verifier');
+CREATE POLICY verify_all ON permalog.event_key FOR SELECT TO permalog_verifier USING (current_user = 'permalog_verifier');
+CREATE POLICY verify_all ON permalog.head FOR SELECT TO permalog_verifier USING (current_user = 'permalog_verifier');
+CREATE POLICY verify_all ON permalog.tile FOR SELECT TO permalog_verifier USING (current_user = 'permalog_verifier');
+CREATE POLICY verify_all ON permalog.checkpoint FOR SELECT TO permalog_verifier USING (current_user = 'permalog_verifier');
+CREATE POLICY verify_all ON permalog.cosignature FOR SELECT TO permalog_verifier USING (current_user = 'permalog_verifier');
+CREATE POLICY verify_all ON permalog.activity FOR SELECT TO permalog_verifier USING (current_user = 'permalog_verifier');
 
 -- Late events need the right to import; nobody writes from the future. A member's INSERT passes by either policy.
 DROP POLICY IF EXISTS write_recent ON permalog.event;

@@ -5,7 +5,7 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY '{permalog_owner,permalog_eraser,permalog_migrator,permalog_writer,permalog_importer,permalog_reader,permalog_sealer,permalog_privacy,permalog_service}'::text[] LOOP
+    FOREACH name IN ARRAY '{permalog_owner,permalog_eraser,permalog_migrator,permalog_writer,permalog_importer,permalog_reader,permalog_sealer,permalog_verifier,permalog_privacy,permalog_service}'::text[] LOOP
         BEGIN
             IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', name);

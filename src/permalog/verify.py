@@ -1,0 +1,304 @@
+"""The rules of a log as pure functions over rows and hashes: no database, no network, memory that does not grow.
+
+A live database and an evidence bundle are held to these same rules. Each rule hands what it finds to a `Report`; none
+returns yes or no.
+
+    rows and leaves     check_leaf, check_identity, Times
+    the tree            Tree: grows by stored leaf hashes; its tiles, frontier and claims are compared with it
+    claims              what somebody has said of the tree, in a checkpoint, outside the database, as a witness: at this
+                        size it has this root
+    checkpoints         check_checkpoint: a stored note and what stands beside it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime
+from enum import Enum
+from itertools import pairwise
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from permalog.canonical import EventRow, leaf_hash
+from permalog.checkpoint import Checkpoint
+from permalog.errors import NotProven
+from permalog.findings import Finding, Report, VerifyCode
+from permalog.identity import Identity
+from permalog.merkle import HASH_BYTES, Frontier
+from permalog.note import Note, VerifierKey
+from permalog.tile import WIDTH
+
+LATE_AFTER: Final = 7 * 86_400
+"""Seconds between the time that an event gives and its recording, after which it counts as late: what only an importer
+may write."""
+_MOMENTS_KEPT: Final = 4096
+_MICROSECONDS: Final = 1000
+
+
+class Place(NamedTuple):
+    """Whose tree is looked at: a log, and which of its epochs."""
+
+    log_id: UUID
+    epoch: int = 1
+
+    def found(
+        self, code: VerifyCode, message: str, *, leaf_index: int | None = None, event_id: UUID | str | None = None
+    ) -> Finding:
+        """A finding at this place."""
+        event = UUID(event_id) if isinstance(event_id, str) else event_id
+        return Finding(code, message, self.log_id, self.epoch, leaf_index, event)
+
+
+class Leaf(NamedTuple):
+    """A leaf as it is stored: its hash, and the event that it is of."""
+
+    leaf_index: int
+    event_id: str
+    hash: bytes
+
+
+def check_leaf(place: Place, leaf: Leaf, row: EventRow | None, report: Report) -> None:
+    """The event of a leaf is there, and its row has the leaf's hash."""
+    if row is None:
+        code, message = VerifyCode.EVENT_MISSING, "the event that was sealed here is not there"
+    elif row.id != leaf.event_id or leaf_hash(row) != leaf.hash:
+        code, message = VerifyCode.EVENT_CHANGED, "the event is not as it was sealed"
+    else:
+        return
+    report(place.found(code, message, leaf_index=leaf.leaf_index, event_id=leaf.event_id))
+
+
+def check_identity(place: Place, commitment: bytes, salt: bytes, identity: Identity, report: Report) -> None:
+    """An identity that is not erased opens its commitment."""
+    if identity.commitment(salt) != commitment:
+        message = f"the identity {commitment.hex()[:16]}… is not the one that was recorded"
+        report(Finding(VerifyCode.IDENTITY_CHANGED, message, place.log_id))
+
+
+class Times:
+    """Holds the times of events to their ids, and counts the late ones.
+
+    Attributes:
+        late: events whose recording came more than `LATE_AFTER` seconds after their own time.
+        first_late: the leaf index and id of the first of them.
+    """
+
+    def __init__(self, place: Place, report: Report) -> None:
+        self._place = place
+        self._report = report
+        self._seconds: dict[str, int] = {}
+        self.late = 0
+        self.first_late: tuple[int, str] | None = None
+
+    def check(self, leaf_index: int, row: EventRow) -> None:
+        """The id carries `occurred_at`, to the microsecond."""
+        seconds, micros = self._second(row.occurred_at), int(row.occurred_at[-7:-1])
+        written = row.id
+        milliseconds = int(written[:8] + written[9:13], 16)
+        expected = (seconds * 1000 + micros // _MICROSECONDS, micros % _MICROSECONDS)
+        if (milliseconds, int(written[15:18], 16)) != expected:
+            self._report(
+                self._place.found(
+                    VerifyCode.EVENT_TIME, "the id does not carry the time of the event",
+                    leaf_index=leaf_index, event_id=row.id,
+                )
+            )  # fmt: skip
+        if self._second(row.recorded_at) - seconds > LATE_AFTER:
+            self.late += 1
+            self.first_late = self.first_late or (leaf_index, row.id)
+
+    def finish(self) -> None:
+        """One notice for all late events: an import has millions."""
+        if self.first_late is not None:
+            index, event = self.first_late
+            days = LATE_AFTER // 86_400
+            message = f"{self.late} event(s) were recorded more than {days} days after their own time; here the first"
+            self._report(self._place.found(VerifyCode.LATE, message, leaf_index=index, event_id=event))
+
+    def _second(self, time: str) -> int:
+        """Unix seconds of a time in RFC 3339, without its decimals. Events of one second stand together."""
+        until = time[:-8]
+        found = self._seconds.get(until)
+        if found is None:
+            if len(self._seconds) >= _MOMENTS_KEPT:
+                self._seconds.clear()
+            found = self._seconds[until] = int(datetime.fromisoformat(until + "+00:00").timestamp())
+        return found
+
+
+class Source(Enum):
+    """Who says of a tree that at a size it has a root; the codes of a claim that it does not bear out."""
+
+    CHECKPOINT = ("the checkpoint", VerifyCode.CHECKPOINT_SIZE, VerifyCode.CHECKPOINT_ROOT)
+    OUTSIDE = ("the state outside the database", VerifyCode.OUTSIDE_SIZE, VerifyCode.OUTSIDE_ROOT)
+    WITNESS = ("a witness", VerifyCode.WITNESS_SIZE, VerifyCode.WITNESS_ROOT)
+
+    @property
+    def who(self) -> str:
+        """For messages."""
+        return self.value[0]
+
+    @property
+    def too_large(self) -> VerifyCode:
+        """The tree has fewer leaves than was said."""
+        return self.value[1]
+
+    @property
+    def other_root(self) -> VerifyCode:
+        """The tree had another root at this size."""
+        return self.value[2]
+
+
+class Claim(NamedTuple):
+    """What somebody has said of a tree: at this size it has this root. Two that hold of one tree are consistent."""
+
+    size: int
+    root: bytes
+    source: Source
+
+
+class Tree:
+    """Grows a tree from the leaf hashes that its tiles hold, and holds to it whatever else is stored or said of it.
+
+    Claims must be added before the leaves beyond their size, in any order.
+
+    Args:
+        place: whose tree it is.
+        size: how many leaves it has, as its head says.
+        read: the stored hashes of a tile above the leaves, by level and number; None where there is none.
+        report: takes what is found.
+        start: the frontier to begin with; its size is a multiple of 256.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        size: int,
+        read: Callable[[int, int], bytes | None],
+        report: Report,
+        *,
+        start: Frontier = Frontier(),  # noqa: B008  immutable
+    ) -> None:
+        self._place = place
+        self._read = read
+        self._report = report
+        self._claims: dict[int, list[Claim]] = {}
+        self._above: dict[int, list[bytes]] = {}
+        self._begun: Final = start.size
+        self.size: Final = size
+        self.frontier = start
+
+    def claim(self, claim: Claim) -> None:
+        """Takes a claim, to be checked when the tree has its size."""
+        if claim.size > self.size:
+            self._report(
+                self._place.found(
+                    claim.source.too_large,
+                    f"{claim.source.who} speaks of {claim.size} leaves, and there are {self.size}",
+                )
+            )
+        elif claim.size <= self.frontier.size:
+            if claim.size == self.frontier.size:
+                self._settle([claim])
+        else:
+            self._claims.setdefault(claim.size, []).append(claim)
+
+    def append(self, hashes: Sequence[bytes]) -> None:
+        """The next leaf hashes."""
+        first = self.frontier.size
+        stops = sorted(size for size in self._claims if first < size <= first + len(hashes))
+        for low, high in pairwise((first, *stops, first + len(hashes))):
+            if low == high:
+                continue
+            growth = self.frontier.grown(hashes[low - first : high - first])
+            self.frontier = growth.frontier
+            for level, row in enumerate(growth.rows[1:], start=1):
+                self._climb(level, high >> 8 * level, row)
+            if high in self._claims:
+                self._settle(self._claims.pop(high))
+
+    def finish(self, head: bytes | None) -> None:
+        """All leaves are in: the tiles that are not full, and the frontier that the log's head holds."""
+        for level, pending in sorted(self._above.items()):
+            count = self.frontier.size >> 8 * level
+            if pending:
+                self._compare(level, count // WIDTH, pending)
+        if head is not None and head != self.frontier.to_bytes():
+            self._report(
+                self._place.found(VerifyCode.HEAD_CHANGED, "the frontier in the head is not that of the tiles")
+            )
+
+    def _climb(self, level: int, count: int, row: Sequence[bytes]) -> None:
+        """The hashes that a level gains, whole tiles of which are compared; `count` is what it has with them."""
+        start = count - len(row)
+        pending = self._above.setdefault(level, self._kept(level, start))
+        for number, one in enumerate(row, start=start):
+            pending.append(one)
+            if number % WIDTH == WIDTH - 1:
+                self._compare(level, number // WIDTH, pending)
+                pending.clear()
+
+    def _kept(self, level: int, start: int) -> list[bytes]:
+        """What a level's tile holds already where the tree did not begin with its first leaf."""
+        width = start % WIDTH
+        stored = self._read(level, start // WIDTH) if self._begun and width else None
+        data = stored or b""
+        return [data[at : at + HASH_BYTES] for at in range(0, width * HASH_BYTES, HASH_BYTES)]
+
+    def _compare(self, level: int, number: int, hashes: Sequence[bytes]) -> None:
+        stored = self._read(level, number)
+        where = f"the tile {number} of level {level}"
+        if stored is None or len(stored) < len(hashes) * HASH_BYTES:
+            self._report(self._place.found(VerifyCode.TILE_MISSING, f"{where} is not there, or too narrow"))
+        elif stored != b"".join(hashes):
+            self._report(
+                self._place.found(VerifyCode.TILE_CHANGED, f"{where} does not hold the hashes of what is below it")
+            )
+
+    def _settle(self, claims: Iterable[Claim]) -> None:
+        root = self.frontier.root()
+        for claim in claims:
+            if claim.root != root:
+                self._report(
+                    self._place.found(
+                        claim.source.other_root,
+                        f"at {claim.size} leaves the tree has another root than {claim.source.who} says",
+                    )
+                )
+
+
+class StoredCheckpoint(NamedTuple):
+    """A checkpoint as it is stored: the signed note, and what stands beside it."""
+
+    size: int
+    root: bytes
+    note: bytes
+
+
+def check_checkpoint(
+    place: Place, stored: StoredCheckpoint, origin: str | None, keys: Collection[VerifierKey], report: Report
+) -> Checkpoint | None:
+    """A stored checkpoint: its note is one, of this log, says what the columns say, and is signed by one of the keys.
+
+    Returns what the note says, None if it is none. Without an origin or without keys, these are not looked at.
+    """
+
+    def fault(code: VerifyCode, reason: str) -> None:
+        report(place.found(code, f"the checkpoint of {stored.size} leaves: {reason}"))
+
+    try:
+        parsed = Note.parse(stored.note)
+        found = Checkpoint.parse(parsed.text)
+    except NotProven as error:
+        fault(VerifyCode.CHECKPOINT_MALFORMED, str(error))
+        return None
+    if (found.size, found.root) != (stored.size, stored.root):
+        fault(VerifyCode.CHECKPOINT_MALFORMED, "the note does not say what the columns say")
+    elif origin is not None and found.origin != origin:
+        fault(VerifyCode.CHECKPOINT_MALFORMED, "it is that of another log")
+    if keys:
+        try:
+            parsed.verify(keys)
+        except NotProven as error:
+            fault(VerifyCode.CHECKPOINT_SIGNATURE, str(error))
+    return found

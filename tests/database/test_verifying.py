@@ -1,0 +1,103 @@
+"""Verifying a live database: what holds is proven, whatever is read and wherever it begins."""
+
+from contextlib import closing
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from permalog import Owner
+from permalog.database import Database
+from permalog.errors import DatabaseProblem
+from permalog.findings import Broken, VerifyCode
+from permalog.verify_database import Given, Progress, SignedState, Verification, verify_database
+from servers import as_user, run_on
+from tampering import ACME, BETA, PREFIX, SIGNER, unguarded
+
+GIVEN = Given(keys=[SIGNER.key], prefix=PREFIX)
+
+
+def verified(url: str, owner: Owner | None = None, given: Given = GIVEN, **how: Any) -> Verification:
+    with closing(Database(url)) as database:
+        return verify_database(database, None if owner is None else owner.log_id, given, **how)
+
+
+def test_what_was_sealed_is_proven(sealed: str) -> None:
+    told: list[Progress] = []
+    result = verified(sealed, progress=told.append)
+    assert result.proven
+    assert result.findings == []
+    assert {(one.log_id, one.size, one.checkpoints, one.read) for one in result.logs} == {
+        (owner.log_id, 300, 3, 300) for owner in (ACME, BETA)
+    }
+    assert [one.done for one in told] == [300, 300]
+
+
+def test_the_least_rights_suffice(sealed: str) -> None:
+    roles = {"permalog_verifier": True, "permalog_reader": False}
+    for role, may in roles.items():
+        name = f"test_{uuid4().hex}"
+        run_on(sealed, "CREATE ROLE {name} LOGIN", name=name)
+        try:
+            run_on(sealed, "GRANT {role}, permalog_writer TO {name}", role=role, name=name)
+            if may:
+                assert verified(as_user(sealed, name), ACME).proven
+            else:
+                with pytest.raises(DatabaseProblem, match="GRANT permalog_verifier TO it"):
+                    verified(as_user(sealed, name), ACME)
+        finally:
+            run_on(sealed, "DROP OWNED BY {name}", name=name)
+            run_on(sealed, "DROP ROLE {name}", name=name)
+
+
+def test_without_a_key_signatures_are_not_checked_and_that_is_said(sealed: str) -> None:
+    result = verified(sealed, ACME, Given())
+    assert result.proven
+    assert [one.code for one in result.findings] == [VerifyCode.NOT_SIGNED]
+
+
+@pytest.mark.parametrize("size", [3, 256, 300])
+def test_it_goes_on_where_it_ended(size: int, sealed: str) -> None:
+    with psycopg.connect(sealed) as connection:
+        row = connection.execute(
+            "SELECT root FROM permalog.checkpoint WHERE log_id = %s AND size = %s", (ACME.log_id, size)
+        ).fetchone()
+        assert row is not None
+        state = {(ACME.log_id, 1): SignedState(size, row[0])}
+        given = Given(keys=[SIGNER.key], prefix=PREFIX, since=state)
+        result = verified(sealed, ACME, given)
+        assert result.proven
+        assert result.logs[0].read == 300 - size // 256 * 256
+        wrong = Given(keys=[SIGNER.key], since={(ACME.log_id, 1): SignedState(size, bytes(32))})
+        with pytest.raises(Broken):
+            verified(sealed, ACME, wrong)
+
+
+def test_what_is_gone_is_found_even_before_the_end_of_the_last_time(sealed: str) -> None:
+    with psycopg.connect(sealed) as connection, unguarded(connection):
+        row = connection.execute(
+            "SELECT root, size FROM permalog.checkpoint WHERE size = 300 AND log_id = %s", (ACME.log_id,)
+        ).fetchone()
+        assert row is not None
+        connection.execute(
+            "DELETE FROM permalog.event WHERE log_id = %s AND id = (SELECT event_ids[1] FROM permalog.tile"
+            " WHERE log_id = %s AND level = 0 AND index = 0)", (ACME.log_id, ACME.log_id),
+        )  # fmt: skip
+    given = Given(keys=[SIGNER.key], since={(ACME.log_id, 1): SignedState(300, row[0])})
+    codes = {one.code for one in verified(sealed, ACME, given, keep_going=True).findings}
+    assert VerifyCode.EVENT_MISSING in codes
+
+
+def test_it_raises_on_the_first_failure_or_names_all(sealed: str) -> None:
+    with psycopg.connect(sealed) as connection, unguarded(connection):
+        connection.execute("UPDATE permalog.event SET outcome = 'denied' WHERE log_id = %s", (ACME.log_id,))
+    with pytest.raises(Broken) as raised:
+        verified(sealed, ACME)
+    assert (raised.value.finding.code, raised.value.finding.leaf_index) == (VerifyCode.EVENT_CHANGED, 0)
+    assert isinstance(raised.value.finding.event_id, UUID)
+    result = verified(sealed, keep_going=True)
+    assert not result.proven
+    changed = [one for one in result.findings if one.code is VerifyCode.EVENT_CHANGED]
+    assert [one.leaf_index for one in changed] == list(range(300))
+    assert {one.log_id for one in changed} == {ACME.log_id}
