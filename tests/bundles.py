@@ -118,7 +118,7 @@ def bundle_of(
         for opening in sorted(openings):
             if viewer == "staff" or b'"kind":"staff"' not in opening.identity:
                 writer.identity(opening)
-        return b"".join(writer.finished(account, signer))
+        return b"".join(writer.finished(account, signer)[1])
 
 
 def contents_of(data: bytes) -> dict[str, bytes]:

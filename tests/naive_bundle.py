@@ -36,7 +36,7 @@ def verify(data: bytes, key: str) -> dict[str, Any]:
     assert origin.endswith(f"/log/{manifest['log_id']}" + (f"/{manifest['epoch']}" if manifest["epoch"] > 1 else ""))
     digest = base64.b64encode(hashlib.sha256(members["manifest.json"]).digest()).decode()
     assert signed_text(members["manifest.sig"], key) == f"permalog evidence bundle v1\n{origin}\n{digest}\n"
-    assert manifest["keys"][0] == key
+    assert manifest["key"] == key
     for name, said in zip(NAMES[2:], manifest["members"], strict=True):
         assert said["name"] == name
         assert said["size"] == len(members[name])

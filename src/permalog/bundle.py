@@ -84,7 +84,7 @@ class Asker(_Part):
     """Who made the bundle."""
 
     type: Literal["user", "staff", "api_key", "system"]
-    id: str
+    id: str | None = None
     email: str | None = None
     name: str | None = None
 
@@ -172,10 +172,10 @@ class Manifest(_Part):
     counts: Counts
     first: Place | None = None
     last: Place | None = None
-    keys: Annotated[list[str], Field(min_length=1, max_length=16)]
-    """The verifier keys of the log: first the one that signs this manifest, then others that the checkpoint needs.
+    key: str
+    """The verifier key that has signed the manifest and the checkpoint.
 
-    Whoever wants more than integrity has got them another way."""
+    Whoever wants more than integrity has got it another way, and compares."""
     members: Annotated[list[ManifestMember], Field(max_length=len(MEMBERS))]
 
     @model_validator(mode="after")
@@ -186,6 +186,8 @@ class Manifest(_Part):
             self.owner.user_id is None
         ):
             raise ValueError("the log is not that of the owner")
+        if not self.origin.endswith(f"/log/{self.log_id}" + (f"/{self.epoch}" if self.epoch > 1 else "")):
+            raise ValueError("the origin is not that of the log and its epoch")
         if reach.end - reach.start != counts.events + counts.left_out or reach.end > self.tree.size:
             raise ValueError("the range has not as many leaves as there are events and left-out ones")
         if counts.events == 0 and not (self.first is self.last is None and reach.start == self.tree.size):
@@ -195,6 +197,10 @@ class Manifest(_Part):
         ):
             raise ValueError("the range does not reach from the first event to the last")
         return self
+
+    def digest(self) -> bytes:
+        """The SHA-256 of the member `manifest.json`."""
+        return hashlib.sha256(self.to_bytes()).digest()
 
     def to_bytes(self) -> bytes:
         """The member `manifest.json`: RFC 8785, without a newline; what is absent is left out."""

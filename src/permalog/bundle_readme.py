@@ -29,7 +29,7 @@ def _facts(manifest: Manifest) -> str:
         "Log": f"{manifest.log_id} of {whose}",
         "Signed as": manifest.origin,
         "As of": f"{manifest.as_of} (all times here are in UTC)",
-        "Made by": f"{manifest.made_by.type} {manifest.made_by.id}",
+        "Made by": f"{manifest.made_by.type} {manifest.made_by.id or ''}",
         "Asked for": "; ".join(filters) or "everything",
         "Events": f"{counts.events} are in here; {counts.left_out} leaves between the first and the last are left out",
         "First": ends[0],

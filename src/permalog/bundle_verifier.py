@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, BinaryIO, Final, NamedTuple
@@ -87,10 +88,11 @@ def verify_bundle(
     parts = _members(read_directory(file))
     data = _whole(file, parts[bundle.MANIFEST])
     manifest = Manifest.parse(data)
-    own = _own_keys(manifest)
-    _check_signed(_whole(file, parts[bundle.SIGNATURE]), manifest, data, own[0], given or frozenset(own))
+    check_origin(manifest.origin)
+    own = VerifierKey.parse(manifest.key)
+    _check_signed(_whole(file, parts[bundle.SIGNATURE]), manifest, data, own, given or {own})
     _check_members(file, manifest, parts)
-    checkpoint = _check_tree(file, manifest, parts, given or own, witnesses)
+    checkpoint = _check_tree(file, manifest, parts, given or {own}, witnesses)
     _Contents(file, manifest, parts, progress).check()
     return VerifiedBundle(manifest, checkpoint, bool(given))
 
@@ -111,18 +113,10 @@ def _whole(file: BinaryIO, placed: Placed, sha256: bytes | None = None) -> bytes
     return b"".join(unpacked(file, placed, digest))
 
 
-def _own_keys(manifest: Manifest) -> list[VerifierKey]:
-    """Step 2, as far as the manifest does not say it itself: the origin is that of the log. Gives the keys it names."""
-    suffix = f"/log/{manifest.log_id}" + (f"/{manifest.epoch}" if manifest.epoch > 1 else "")
-    if not check_origin(manifest.origin).endswith(suffix):
-        raise Malformed(BundleCode.MANIFEST, "the origin is not that of the log and its epoch")
-    return [VerifierKey.parse(key) for key in manifest.keys]
-
-
 def _check_signed(
-    signature: bytes, manifest: Manifest, data: bytes, signer: VerifierKey, known: frozenset[VerifierKey]
+    signature: bytes, manifest: Manifest, data: bytes, signer: VerifierKey, known: AbstractSet[VerifierKey]
 ) -> None:
-    """Step 3: one signature, of the first of the manifest's keys, which is known, over the digest of this manifest."""
+    """Step 3: one signature, of the manifest's key, which is known, over the digest of this manifest."""
     note = Note.parse(signature)
     if note.text != bundle.manifest_text(manifest.origin, data) or len(note.signatures) != 1:
         raise Refuted(BundleCode.SIGNATURE, "the signature is not one of this manifest")

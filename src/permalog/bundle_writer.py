@@ -14,7 +14,7 @@ from permalog.bundle_readme import readme
 from permalog.bundle_zip import DEFLATED, Method, Packed, Packing, zipped
 from permalog.checkpoint import Checkpoint
 from permalog.merkle import Closing
-from permalog.note import Signer, VerifierKey, encode, signed
+from permalog.note import Signer, encode, signed
 
 _BUFFER: Final = 1 << 16
 
@@ -32,10 +32,8 @@ class Account(NamedTuple):
     unsealed: int
     checkpoint: Checkpoint
     note: bytes
-    """The signed checkpoint, with its cosignatures."""
+    """The checkpoint, signed by the key that signs the bundle, with its cosignatures."""
     closing: Closing
-    other_keys: tuple[VerifierKey, ...] = ()
-    """Those that the checkpoint needs beside the signer's."""
 
 
 class BundleWriter:
@@ -74,14 +72,14 @@ class BundleWriter:
         self._people.write(opening.line() + b"\n")
         self._identities += 1
 
-    def finished(self, account: Account, signer: Signer) -> Generator[bytes]:
-        """The file, in pieces. Everything is there, and signed, when the first is asked for."""
+    def finished(self, account: Account, signer: Signer) -> tuple[Manifest, Generator[bytes]]:
+        """The signed manifest, and the file in pieces, which must be taken before this is closed."""
         self._leaves.write(self._list.end())
         manifest, members = self._manifest(account, signer)
         data = manifest.to_bytes()
         note = signed(bundle.manifest_text(manifest.origin, data), signer)
         head = [self._whole(bundle.MANIFEST, data), self._whole(bundle.SIGNATURE, note.to_bytes())]
-        return zipped([*head, *members])
+        return manifest, zipped([*head, *members])
 
     def _manifest(self, account: Account, signer: Signer) -> tuple[Manifest, list[Packed]]:
         closing, checkpoint = account.closing, account.checkpoint
@@ -109,7 +107,7 @@ class BundleWriter:
                 ),
                 "first": self._first,
                 "last": self._last,
-                "keys": [str(signer.key), *(str(key) for key in account.other_keys)],
+                "key": str(signer.key),
                 "members": [],
             }
         )  # fmt: skip

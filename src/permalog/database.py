@@ -31,6 +31,7 @@ _READ: Final = sql.SQL(
     " SET LOCAL permalog.log_id = {log}; SET LOCAL permalog.viewer = {viewer}"
 )
 _AS_READER: Final = sql.SQL("SET LOCAL ROLE permalog_reader")
+_AS_AUDITOR: Final = sql.SQL("SET LOCAL ROLE permalog_auditor")
 # One plan for every log, kept by the connection: planning over many partitions takes longer than fetching a page. Made
 # for an average log, and while the newest partition was still empty, it would scan and sort what it takes for few rows;
 # pages must follow an index, whatever a log has grown to since.
@@ -108,21 +109,24 @@ class Database:
         return connection
 
     @contextmanager
-    def reading(self, log_id: UUID, viewer: Viewer = Viewer.STAFF, *, in_order: bool = False) -> Generator[Connection]:
+    def reading(
+        self, log_id: UUID, viewer: Viewer = Viewer.STAFF, *, in_order: bool = False, opening: bool = False
+    ) -> Generator[Connection]:
         """A transaction that sees one log and one moment, as `viewer` may, and writes nothing.
 
-        With ``in_order``, for statements that take a few events in the order of their ids, however many there are.
+        With ``in_order``, for statements that take a few events in the order of their ids, however many there are. With
+        ``opening``, it sees the salts of identities, too: it runs as ``permalog_auditor``.
         """
         begin = _READ.format(log=sql.Literal(str(log_id)), viewer=sql.Literal(viewer.value))
         if self.has_roles:
-            begin = sql.SQL("; ").join((begin, _AS_READER))
+            begin = sql.SQL("; ").join((begin, _AS_AUDITOR if opening else _AS_READER))
         if in_order:
             begin = sql.SQL("; ").join((begin, sql.SQL(_IN_ORDER)))
         with self._borrowed() as connection:
             try:
                 connection.execute(begin)
             except psycopg.errors.InsufficientPrivilege as error:
-                raise _no_member("permalog_reader") from error
+                raise _no_member("permalog_auditor" if opening else "permalog_reader") from error
             try:
                 yield connection
             except BaseException:

@@ -8,6 +8,7 @@
     ├── InvalidQuery (ValueError)       a filter, limit or export format breaks a rule; names the field
     │   └── InvalidCursor               a cursor of another log, of other filters, or none at all
     ├── EventNotFound (LookupError)     no such event in this log
+    ├── NoEvidence                      no bundle can be made of this log: nothing is signed, or it was erased
     ├── RecorderFull                    the bounded queue is full
     ├── WitnessRefused                  a witness does not cosign a checkpoint; says why
     ├── WitnessUnusable                 the key or the state of a witness cannot be relied on
@@ -97,6 +98,10 @@ class InvalidCursor(InvalidQuery):
 
 class EventNotFound(PermalogError, LookupError):
     """There is no such event in this log."""
+
+
+class NoEvidence(PermalogError):
+    """No evidence bundle can be made of this log now; the message says why."""
 
 
 class RecorderFull(PermalogError):

@@ -16,6 +16,8 @@ from permalog.sql import query
 from permalog.viewer import Viewer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from permalog.database import Connection
 
 # In jsonb's text a quotation mark inside a string is escaped, so that this is never found within one.
@@ -220,6 +222,13 @@ class Stored(NamedTuple):
         return self.before_state, self.after_state, self.metadata
 
 
+def personal_in(*payloads: str | None) -> Iterator[bytes]:
+    """The commitments of the personal values that payloads refer to, as jsonb writes them."""
+    for payload in payloads:
+        if payload is not None and _MARK in payload:
+            yield from map(bytes.fromhex, _IDENTITY.findall(payload))
+
+
 class Person(NamedTuple):
     """What a reader may see of an identity; all None once it is erased."""
 
@@ -246,7 +255,7 @@ def as_seen(connection: Connection, stored: list[Stored], log_id: UUID, viewer: 
     marked = [row for row in stored if _is_marked(row)]
     wanted = {row.identity for row in stored if row.identity is not None}
     for row in marked:
-        wanted.update(bytes.fromhex(one) for payload in row.payloads() for one in _IDENTITY.findall(payload or ""))
+        wanted.update(personal_in(*row.payloads()))
     people = people_of(connection, log_id, list(wanted))
     values = {found.hex(): _personal(person) for found, person in people.items()} if marked else {}
     if viewer is Viewer.STAFF:

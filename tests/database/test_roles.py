@@ -20,6 +20,7 @@ ROLES = [
     "permalog_writer",
     "permalog_importer",
     "permalog_reader",
+    "permalog_auditor",
     "permalog_sealer",
     "permalog_verifier",
     "permalog_privacy",
@@ -34,6 +35,7 @@ LEAST: Sequence[tuple[str, ...]] = [(role,) for role in ROLES if role != "permal
 # Whose rights a role has by membership.
 SUMS = {
     "permalog_importer": {"permalog_writer"},
+    "permalog_auditor": {"permalog_reader"},
     "permalog_service": {"permalog_writer", "permalog_reader", "permalog_privacy"},
 }
 MINE, OTHERS = Owner.user("u_1"), Owner.user("u_2")

@@ -2,7 +2,7 @@
 
 REVOKE ALL ON SCHEMA permalog FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA permalog FROM PUBLIC, permalog_writer, permalog_importer, permalog_reader,
-    permalog_sealer, permalog_verifier, permalog_privacy, permalog_eraser, permalog_service;
+    permalog_sealer, permalog_verifier, permalog_privacy, permalog_eraser, permalog_service, permalog_auditor;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA permalog FROM PUBLIC, permalog_writer, permalog_importer, permalog_reader,
     permalog_sealer, permalog_verifier, permalog_privacy, permalog_service;
 GRANT USAGE ON SCHEMA permalog TO permalog_writer, permalog_importer, permalog_reader,
@@ -32,6 +32,10 @@ GRANT SELECT ON permalog.event, permalog.log, permalog.unsealed, permalog.head, 
     permalog.activity, permalog.anchor_leaf TO permalog_reader;
 GRANT SELECT (log_id, commitment, kind, actor_id, email, name, ip_address, user_agent, value, erased_at) ON permalog.identity TO permalog_reader;
 GRANT EXECUTE ON FUNCTION permalog.mentions(jsonb, text, text, text, text), permalog.people_of_email TO permalog_reader;
+
+-- Auditors are readers who see the salts, too, of those identities that they may see: what evidence bundles open.
+GRANT USAGE ON SCHEMA permalog TO permalog_auditor;
+GRANT SELECT ON permalog.identity TO permalog_auditor;
 
 -- The sealer reads everything as it is stored, makes the trees grow, signs, and takes events off the list.
 GRANT SELECT ON permalog.event, permalog.identity, permalog.log TO permalog_sealer;

@@ -5,7 +5,7 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY '{permalog_owner,permalog_eraser,permalog_migrator,permalog_writer,permalog_importer,permalog_reader,permalog_sealer,permalog_verifier,permalog_privacy,permalog_service}'::text[] LOOP
+    FOREACH name IN ARRAY '{permalog_owner,permalog_eraser,permalog_migrator,permalog_writer,permalog_importer,permalog_reader,permalog_auditor,permalog_sealer,permalog_verifier,permalog_privacy,permalog_service}'::text[] LOOP
         BEGIN
             IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', name);
@@ -29,9 +29,16 @@ BEGIN
     IF NOT pg_has_role('permalog_importer', 'permalog_writer', 'MEMBER') THEN
         GRANT permalog_writer TO permalog_importer;
     END IF;
-    -- The service reads one log at a time, writes, imports, and forgets.
+    -- Whoever may make evidence bundles reads.
+    IF NOT pg_has_role('permalog_auditor', 'permalog_reader', 'MEMBER') THEN
+        GRANT permalog_reader TO permalog_auditor;
+    END IF;
+    -- The service reads one log at a time, makes bundles, writes, imports, and forgets.
     IF NOT pg_has_role('permalog_service', 'permalog_privacy', 'MEMBER') THEN
         GRANT permalog_reader, permalog_importer, permalog_privacy TO permalog_service;
+    END IF;
+    IF NOT pg_has_role('permalog_service', 'permalog_auditor', 'MEMBER') THEN
+        GRANT permalog_auditor TO permalog_service;
     END IF;
     -- What builds on the log (accounts, the agent) has schemas of its own.
     IF NOT has_database_privilege('permalog_owner', current_database(), 'CREATE') THEN
