@@ -35,6 +35,9 @@ from permalog.migrate import migrate
 from permalog_server.sql import steps
 from servers import Server, as_user, on_database, run_on
 
+# The stand-in for GitHub: see tests/github.py.
+pytest_plugins = ["github"]
+
 DATA = Path(__file__).parents[2] / "shared" / "data"
 SHARED_FOLDER = "PERMALOG_TEST_SERVERS"
 # The quicker of the two on memory: docs/decisions/0002-servers-for-tests.md has the figures.

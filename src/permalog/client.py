@@ -21,7 +21,7 @@ from permalog.sql import query
 from permalog.store import Writer, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterable
+    from collections.abc import Collection, Generator, Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
     from uuid import UUID
@@ -134,6 +134,23 @@ class Permalog(Reading):
         except PermalogError as error:
             return self._recorder.reject(event, error)
         return self._recorder.submit(event)
+
+    def record_all(self, events: Sequence[Event], connection: Any) -> list[Receipt]:  # noqa: ANN401  any driver's
+        """Records many events in the caller's transaction with one statement, in their order; all or none.
+
+        Raises:
+            InvalidEvent: one of them breaks a rule. Nothing was written.
+            ContentConflict: the key or id of one was used before with other content.
+        """
+        if (capture := capturing(self)) is not None:
+            for event in events:
+                self._check_with_database(event)
+            return [capture.take(event) for event in events]
+        for event in events:
+            self._check_with_database(event)
+            self.open(event.owner)
+        stored = statements.execute_all(events, connection)
+        return [Receipt(id, event.owner.log_id) for id, event in zip(stored, events, strict=True)]  # noqa: A001
 
     def _commit(self, event: Event) -> None:
         """Records an event in a transaction of its own, and waits for it."""

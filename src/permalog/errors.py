@@ -9,9 +9,14 @@
     │   └── InvalidCursor               a cursor of another log, of other filters, or none at all
     ├── EventNotFound (LookupError)     no such event in this log
     ├── NoEvidence                      no bundle can be made of this log: nothing is signed, or it was erased
+    ├── NotSealed                       no signed checkpoint covers the event yet
     ├── RecorderFull                    the bounded queue is full
     ├── WitnessRefused                  a witness does not cosign a checkpoint; says why
     ├── WitnessUnusable                 the key or the state of a witness cannot be relied on
+    ├── WitnessUnreachable              a witness did not answer as witnesses do
+    ├── InvalidPolicy (ValueError)      a witness policy breaks a rule
+    ├── AnchorConflict                  what was published as anchors is not in this database
+    ├── PublishFailed                   a place did not take an anchor
     ├── NotProven                       a proof, a tile, a note or a checkpoint does not stand; has a code
     │   ├── Malformed                   it is not written as its format says, and was not looked at further
     │   └── Refuted                     it is well written, and wrong
@@ -104,6 +109,10 @@ class NoEvidence(PermalogError):
     """No evidence bundle can be made of this log now; the message says why."""
 
 
+class NotSealed(PermalogError):
+    """No signed checkpoint covers the event yet: sealing takes seconds, where it runs."""
+
+
 class RecorderFull(PermalogError):
     """The recorder's queue is full: the event was not accepted."""
 
@@ -145,6 +154,8 @@ class ProofCode(StrEnum):
     """The text of a note is no checkpoint: origin, size and root, each on its line."""
     ORIGIN = "checkpoint.origin"
     """The checkpoint is that of another log, or its origin is none."""
+    WITNESS_AHEAD = "witness.ahead"
+    """A witness has cosigned another tree, or a larger one, than the one that is here."""
     TLOG_PROOF = "tlog_proof.malformed"
     """Not a tlog-proof file."""
     ANCHOR = "anchor.malformed"
@@ -235,6 +246,22 @@ class WitnessRefused(PermalogError):
 
 class WitnessUnusable(PermalogError):
     """A witness cannot go on: its key or its state is not as it left them. It never starts over by itself."""
+
+
+class WitnessUnreachable(PermalogError):
+    """A witness gave no answer in time, or not one that witnesses give."""
+
+
+class InvalidPolicy(PermalogError, ValueError):
+    """A witness policy breaks a rule."""
+
+
+class AnchorConflict(PermalogError):
+    """What was published as anchors is not in this database: nothing more is signed until somebody has looked."""
+
+
+class PublishFailed(PermalogError):
+    """A place did not take an anchor; it is offered again."""
 
 
 class DatabaseProblem(PermalogError):

@@ -1,7 +1,7 @@
-"""An event inside the caller's own transaction, on whatever connection the caller has.
+"""Events inside the caller's own transaction, on whatever connection the caller has.
 
-One statement, ``SELECT … FROM permalog.append(…)``, with one parameter: the event's JSON. The database makes the id and
-the identity, so that the change and its record commit together or not at all.
+One statement, ``SELECT … FROM permalog.append(…)``, with one parameter: the event's JSON, or that of many. The database
+makes the ids and the identities, so that the change and its record commit together or not at all.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from psycopg.rows import tuple_row
 from permalog.store import has_words, refusal, sqlstate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from permalog.event import Event
 
 Style: TypeAlias = Literal["any", "format", "numeric", "named"]
@@ -26,6 +28,13 @@ _STATEMENTS: Final[dict[Style, LiteralString]] = {
     "format": "SELECT event_id, status FROM permalog.append(%s::text::json)",
     "numeric": "SELECT event_id, status FROM permalog.append($1::text::json)",
     "named": "SELECT event_id, status FROM permalog.append(CAST(CAST(:event AS text) AS json))",
+}
+# In the order of the array: a set-returning function gives its rows one after the other, and the join follows them.
+_ALL: Final[dict[Style, LiteralString]] = {
+    "format": "SELECT a.event_id, a.status FROM json_array_elements(%s::text::json) AS e (event),"
+    " permalog.append(e.event) AS a",
+    "named": "SELECT a.event_id, a.status FROM json_array_elements(CAST(CAST(:event AS text) AS json)) AS e (event),"
+    " permalog.append(e.event) AS a",
 }
 
 
@@ -57,25 +66,41 @@ def execute(event: Event, connection: Any) -> UUID:  # noqa: ANN401  psycopg, SQ
         TypeError: the connection is asynchronous: those take `statement`.
         Exception: the driver's own error, where the cause is not the event.
     """
+    (row,) = _rows(_STATEMENTS, event.to_json().decode(), connection)
+    return _id_of(row)
+
+
+def execute_all(events: Sequence[Event], connection: Any) -> list[UUID]:  # noqa: ANN401  as above
+    """As `execute`, for many events in one statement; all are stored, or none.
+
+    Returns:
+        Their ids, in the events' order.
+    """
+    text = b"[" + b",".join(event.to_json() for event in events) + b"]"
+    return [_id_of(row) for row in _rows(_ALL, text.decode(), connection)] if events else []
+
+
+def _rows(statements: dict[Style, LiteralString], parameter: str, connection: Any) -> list[Any]:  # noqa: ANN401
     if _is_asynchronous(connection):
         raise TypeError("this connection is asynchronous: await its own execute with log.statement(event)")
     try:
         if _is_sqlalchemy(connection):
             from sqlalchemy import text  # noqa: PLC0415  only where the caller has it
 
-            sql, (event_json,) = statement(event, "named")
-            row: Any = connection.execute(text(sql), {"event": event_json}).fetchone()
-        else:
-            # What the caller chose for rows and cursors of psycopg must not decide what we read.
-            ours = isinstance(connection, psycopg.Connection)
-            with psycopg.Cursor(connection, row_factory=tuple_row) if ours else connection.cursor() as cursor:  # pyright: ignore[reportUnknownArgumentType]
-                cursor.execute(*statement(event, "format"))
-                row = cursor.fetchone()
+            return list(connection.execute(text(statements["named"]), {"event": parameter}).fetchall())
+        # What the caller chose for rows and cursors of psycopg must not decide what we read.
+        ours = isinstance(connection, psycopg.Connection)
+        with psycopg.Cursor(connection, row_factory=tuple_row) if ours else connection.cursor() as cursor:  # pyright: ignore[reportUnknownArgumentType]
+            cursor.execute(statements["format"], (parameter,))
+            return list(cursor.fetchall())
     except Exception as error:
         cause = _database_error(error)
         if cause is None:
             raise
         raise refusal(cause) from error
+
+
+def _id_of(row: Any) -> UUID:  # noqa: ANN401
     event_id = row["event_id"] if isinstance(row, dict) else row[0]  # pyright: ignore[reportUnknownVariableType]
     return event_id if isinstance(event_id, UUID) else UUID(str(event_id))  # pyright: ignore[reportUnknownArgumentType]
 

@@ -194,6 +194,38 @@ def test_a_refusal_of_the_database_takes_the_change_with_it(log: Permalog, addre
 
 
 @every_connection
+def test_many_events_go_in_one_statement_in_their_order(log: Permalog, address: str, opened: str) -> None:
+    wanted = [event(resource=Resource("thing", f"t{number}")) for number in range(30)]
+    with OPENED[opened](address) as (connection, execute):
+        execute(INSERT)
+        receipts = log.record_all(wanted, connection)
+    found = {one.id: one.resource_id for one in log.list(OWNER).events}
+    assert [found[receipt.id] for receipt in receipts] == [one.resource.id for one in wanted]
+    assert together(address) == (1, 30)
+
+
+@every_connection
+def test_of_many_events_all_are_stored_or_none(log: Permalog, address: str, opened: str) -> None:
+    first = event(event_key="k")
+    log.record(first)
+    log.flush()
+    other = first.model_copy(update={"outcome": "denied"})
+    with pytest.raises(ContentConflict, match="event_key"):
+        change_and_record_all(OPENED[opened](address), log, [event(), other, event()])
+    assert together(address) == (0, 1)
+
+
+def change_and_record_all(opening: AbstractContextManager[Opened], log: Permalog, recorded: list[Event]) -> None:
+    with opening as (connection, execute):
+        execute(INSERT)
+        log.record_all(recorded, connection)
+
+
+def test_no_events_ask_the_database_nothing(log: Permalog) -> None:
+    assert log.record_all([], connection=None) == []
+
+
+@every_connection
 def test_a_duplicate_is_no_error_and_has_the_id_of_the_first(log: Permalog, address: str, opened: str) -> None:
     receipts = [change_and_record(OPENED[opened](address), log, event(event_key="k")) for _ in range(2)]
     assert receipts[0] == receipts[1]

@@ -23,12 +23,7 @@ CREATE TABLE security_agent.owner (
     auto_dismiss_confidence text        NOT NULL DEFAULT 'high' CHECK (auto_dismiss_confidence IN ('high', 'medium', 'low')),
     updated_by              text,                                                  -- PERSON: a user's id
     updated_at              timestamptz,
-    -- The latest sync, running or done.
-    sync_id                 text,                                                  -- its correlation id
-    sync_trigger            text        CHECK (sync_trigger IN ('manual', 'scheduled')),
-    sync_started_at         timestamptz,
-    sync_finished_at        timestamptz,
-    sync_outcome            jsonb,                                                 -- what sync.completed holds
+    scheduled_at            timestamptz,                                           -- when its last scheduled sync began
     CONSTRAINT owner_is_one CHECK (num_nonnulls(organization_id, user_id) = 1)
 );
 
@@ -68,6 +63,22 @@ CREATE TABLE security_agent.repository (
 );
 
 CREATE INDEX repository_by_name ON security_agent.repository (log_id, lower(full_name));
+
+-- Syncs, running and done. One that was not finished and gives no sign of life any more was interrupted.
+CREATE TABLE security_agent.sync (
+    log_id        uuid        NOT NULL REFERENCES security_agent.owner ON DELETE CASCADE,
+    id            uuid        NOT NULL DEFAULT gen_random_uuid(),   -- the correlation id of its events
+    trigger       text        NOT NULL CHECK (trigger IN ('manual', 'scheduled')),
+    repository    text,                                             -- null: all that are selected
+    started_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    alive_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    finished_at   timestamptz,
+    outcome       text        CHECK (outcome IN ('success', 'failure')),
+    result        jsonb,                                            -- what the event sync.completed holds
+    PRIMARY KEY (log_id, id)
+);
+
+CREATE INDEX sync_by_start ON security_agent.sync (log_id, started_at DESC);
 
 CREATE TABLE security_agent.finding (
     log_id            uuid         NOT NULL REFERENCES security_agent.owner ON DELETE CASCADE,

@@ -1,0 +1,157 @@
+"""Proofs from what is stored: where an event's leaf is, which checkpoint covers it, and the hashes between the two.
+
+A proof needs a handful of tiles, however large the tree is: they are fetched in one query, each by its key.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from permalog.checkpoint import TlogProof
+from permalog.errors import EventNotFound, Malformed, NotSealed, ProofCode
+from permalog.merkle import HASH_BYTES, MAX_SIZE, consistency_proof, inclusion_proof
+from permalog.sql import query
+from permalog.tile import Tile, node_reader, tiles_needed
+from permalog.witness import AddCheckpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from uuid import UUID
+
+    from permalog.database import Connection, Database
+    from permalog.event import Owner
+    from permalog.merkle import NodeReader
+
+FIRST_EPOCH = 1
+
+
+class Place(NamedTuple):
+    """Where a leaf is: in which epoch of its log, and at which index there."""
+
+    epoch: int
+    leaf_index: int
+
+
+class Published(NamedTuple):
+    """A signed checkpoint as it goes out: with the cosignatures that have come in."""
+
+    size: int
+    note: bytes
+
+
+class Tree:
+    """The stored tree of one epoch of a log, inside a transaction that may read it."""
+
+    def __init__(self, connection: Connection, log_id: UUID, epoch: int = FIRST_EPOCH) -> None:
+        self._connection = connection
+        self._key: dict[str, Any] = {"log_id": log_id, "epoch": epoch}
+
+    def newest(self) -> Published | None:
+        """The newest checkpoint; None where nothing was signed."""
+        return self._published("newest_checkpoint")
+
+    def at(self, size: int) -> Published | None:
+        """The checkpoint of this size; None where there is none."""
+        return self._published("checkpoint", size=size) if size <= MAX_SIZE else None
+
+    def covering(self, leaf_index: int) -> Published | None:
+        """A checkpoint that covers a leaf: the newest that a witness has cosigned, else the newest; None: none does."""
+        row = self._row("newest_cosigned", index=leaf_index)
+        found = self.newest() if row is None else self.at(row[0])
+        return found if found is not None and found.size > leaf_index else None
+
+    def tile(self, tile: Tile) -> bytes | None:
+        """The hashes of a tile, as wide as was asked; None where a published checkpoint does not reach so far."""
+        newest = self._row("newest_checkpoint")
+        if newest is None or tile.leaves() > newest[0]:
+            return None
+        return self._tiles([tile]).get((tile.level, tile.number))
+
+    def inclusion(self, leaf_index: int, size: int) -> list[bytes]:
+        """The proof that a leaf is in the tree of this size."""
+        return self._prove(lambda read: inclusion_proof(leaf_index, size, read))
+
+    def consistency(self, old: int, new: int) -> list[bytes]:
+        """The proof that the tree of the new size begins with that of the old; none from an empty one."""
+        return self._prove(lambda read: consistency_proof(old, new, read)) if old else []
+
+    def _prove(self, prove: Callable[[NodeReader], list[bytes]]) -> list[bytes]:
+        hashes = self._tiles(tiles_needed(prove))
+
+        def read(tile: Tile) -> bytes:
+            found = hashes.get((tile.level, tile.number), b"")
+            if len(found) < tile.width * HASH_BYTES:
+                raise Malformed(ProofCode.TILE_WIDTH, f"{tile.path()} is not stored: `permalog verify` says what is")
+            return found
+
+        return prove(node_reader(read))
+
+    def _tiles(self, wanted: Sequence[Tile]) -> dict[tuple[int, int], bytes]:
+        columns = {
+            "levels": [one.level for one in wanted],
+            "indices": [one.number for one in wanted],
+            "widths": [one.width for one in wanted],
+        }
+        rows = self._connection.execute(query("proofs", "tiles"), self._key | columns, prepare=True)
+        return {(level, number): hashes for level, number, hashes in rows}
+
+    def _published(self, name: str, **parameters: object) -> Published | None:
+        row = self._row(name, **parameters)
+        if row is None:
+            return None
+        size, note = row
+        lines = self._connection.execute(query("proofs", "cosignatures"), self._key | {"size": size}, prepare=True)
+        return Published(size, (note + "".join(f"{line}\n" for (line,) in lines)).encode())
+
+    def _row(self, name: str, **parameters: object) -> tuple[Any, ...] | None:
+        return self._connection.execute(query("proofs", name), self._key | parameters, prepare=True).fetchone()
+
+
+def place_of(connection: Connection, log_id: UUID, event_id: UUID) -> Place | None:
+    """Where an event's leaf is; None where it has none."""
+    row = connection.execute(query("proofs", "place"), {"log_id": log_id, "id": event_id}, prepare=True).fetchone()
+    return None if row is None else Place(*row)
+
+
+def prove_event(database: Database, owner: Owner, event_id: UUID) -> TlogProof:
+    """The inclusion proof of an event, under the newest checkpoint that a witness has cosigned, else the newest.
+
+    Raises:
+        EventNotFound: the log has none of this id.
+        NotSealed: no signed checkpoint covers it yet.
+    """
+    key = {"log_id": owner.log_id, "id": event_id}
+    with database.reading(owner.log_id, in_order=True) as connection:
+        place = place_of(connection, owner.log_id, event_id)
+        if connection.execute(query("proofs", "is_event"), key, prepare=True).fetchone() is None:
+            raise EventNotFound(f"there is no event {event_id} in this log")
+        tree = Tree(connection, owner.log_id, place.epoch if place else FIRST_EPOCH)
+        covering = tree.covering(place.leaf_index) if place else None
+        if place is None or covering is None:
+            raise NotSealed("the event waits for sealing: no signed checkpoint covers it yet")
+        hashes = tree.inclusion(place.leaf_index, covering.size)
+    return TlogProof(place.leaf_index, tuple(hashes), covering.note)
+
+
+def prove_consistency(
+    connection: Connection, log_id: UUID, epoch: int, old: int, new: int | None = None
+) -> AddCheckpoint | None:
+    """The consistency of an older size with a checkpoint, as a witness is asked; None: there is no such checkpoint.
+
+    Args:
+        connection: in a transaction that may read the log.
+        log_id: which log.
+        epoch: which of its trees.
+        old: the older size; 0: of the empty tree, from which nothing is to be proven.
+        new: the size of the checkpoint; None: the newest.
+
+    Raises:
+        Malformed: the old size is larger than the new one (`BOUNDS`).
+    """
+    tree = Tree(connection, log_id, epoch)
+    checkpoint = tree.newest() if new is None else tree.at(new)
+    if checkpoint is None:
+        return None
+    if not 0 <= old <= checkpoint.size:
+        raise Malformed(ProofCode.BOUNDS, "the old size is larger than that of the checkpoint")
+    return AddCheckpoint(old, tuple(tree.consistency(old, checkpoint.size)), checkpoint.note)
