@@ -11,6 +11,7 @@ from permalog.erasure import erase_alone
 from permalog_server.journal import note, noted
 from permalog_server.rejects import purge
 from permalog_server.sql import query
+from security_agent import forgetting as agent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -161,6 +162,8 @@ class Office:
                 user_id, actor=actor, also=account.texts, staff=account.staff, connection=connection
             )
             self._accounts.forget_person(user_id, connection)
+            agent.forget_person(connection, user_id, account.texts)
+            agent.forget_owner(connection, Owner.user(user_id))
             if not account.exists and not found:
                 return None
             self._record(connection, Resource("user", user_id), {"user_id": user_id, "logs": len(found)}, actor)
@@ -174,6 +177,7 @@ class Office:
             counts = _counts_of(connection, organization)
             found = self._log.erase_organization(organization, connection=connection)
             self._accounts.forget_organization(organization, connection)
+            agent.forget_owner(connection, Owner.organization(organization))
             if not counts.exists and not found:
                 return None
             what = {"organization_id": str(organization), "events": sum(one.events for one in found)}

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from permalog.event import Actor, Source
-from security_agent.errors import NotConnected
+from security_agent.errors import Erased, NotConnected
 from security_agent.sql import query
 
 if TYPE_CHECKING:
@@ -52,16 +52,16 @@ class Agent:
 
     @contextmanager
     def changing(self, owner: Owner) -> Generator[Connection]:
-        """A transaction for a change and its events; the owner has a row, which it does not lock.
+        """A transaction for a change and its events; the owner has a row, which stays until its end.
 
         Opens the owner's log before: opening takes another connection, and who waits for one must not hold one.
+
+        Raises:
+            Erased: the owner was erased.
         """
         self.log.open(owner)
         with self.log.database.shared() as connection, connection.transaction():
-            connection.execute(
-                query("configuration", "ensure"),
-                {"log": owner.log_id, "organization": owner.organization_id, "user": owner.user_id},
-            )
+            _hold(connection, owner)
             yield connection
 
     @contextmanager
@@ -81,6 +81,17 @@ class Agent:
                 "no GitHub App is configured: set PERMALOG_GITHUB_APP_ID and PERMALOG_GITHUB_PRIVATE_KEY"
             )
         return self.github
+
+
+def _hold(connection: Connection, owner: Owner) -> None:
+    """Makes sure of the owner's row, and keeps whoever would erase the owner waiting."""
+    whose = {"log": owner.log_id, "organization": owner.organization_id, "user": owner.user_id}
+    row = connection.execute(query("configuration", "hold"), whose).fetchone()
+    if row is None:
+        connection.execute(query("configuration", "ensure"), whose)
+        row = connection.execute(query("configuration", "hold"), whose).fetchone()
+    if row is None or row[0] is not None:
+        raise Erased("this owner was erased: nothing is kept for them any more")
 
 
 def owner_id(owner: Owner) -> str:

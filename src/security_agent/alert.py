@@ -153,7 +153,8 @@ class AlertFacts(TypedDict):
     raw: dict[str, Any]
     raw_people: dict[str, Any]
     digest: str
-    """SHA-256 of the whole alert, in the form ``\\x…``."""
+    """SHA-256 of `raw`, in the form ``\\x…``. Whatever changes in an alert changes ``updated_at``, too; and nobody can
+    find out from it whether an alert told of a certain person."""
     first_detected_at: datetime
     fixed_at: datetime | None
     ignored_at: datetime | None
@@ -169,7 +170,8 @@ def read_alert(raw: Mapping[str, Any]) -> AlertFacts:
     Raises:
         UnreadableAlert: a member is missing or not of GitHub's form, or holds a character that cannot be stored.
     """
-    whole = _bytes_of(raw)
+    _check_storable(raw)
+    impersonal = {name: value for name, value in raw.items() if name not in PEOPLE}
     try:
         form = _Form.model_validate(raw)
     except ValidationError as error:
@@ -199,9 +201,9 @@ def read_alert(raw: Mapping[str, Any]) -> AlertFacts:
         cvss_vector=vector,
         scope=form.dependency.scope,
         url=form.html_url,
-        raw={name: value for name, value in raw.items() if name not in PEOPLE},
+        raw=impersonal,
         raw_people={name: raw[name] for name in PEOPLE if name in raw},
-        digest="\\x" + hashlib.sha256(whole).hexdigest(),
+        digest="\\x" + hashlib.sha256(orjson.dumps(impersonal, option=orjson.OPT_SORT_KEYS)).hexdigest(),
         first_detected_at=form.created_at,
         fixed_at=(form.fixed_at or form.updated_at) if form.state == "fixed" else None,
         ignored_at=(form.dismissed_at or form.auto_dismissed_at or form.updated_at) if is_dismissed else None,
@@ -211,14 +213,13 @@ def read_alert(raw: Mapping[str, Any]) -> AlertFacts:
     )
 
 
-def _bytes_of(raw: Mapping[str, Any]) -> bytes:
+def _check_storable(raw: Mapping[str, Any]) -> None:
     try:
-        whole = orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)
+        whole = orjson.dumps(raw)
     except orjson.JSONEncodeError as error:
         raise UnreadableAlert("alert", f"is no JSON: {error}") from None
     if b"\\u0000" in whole and _has_nul(raw):
         raise UnreadableAlert("alert", "holds a NUL character, which cannot be stored")
-    return whole
 
 
 def _has_nul(value: object) -> bool:

@@ -38,5 +38,9 @@ class NotConnected(Conflict):
     """The owner has no GitHub App installation, or one that is suspended, removed or refused by GitHub."""
 
 
+class Erased(Conflict):
+    """The owner was erased: nothing is kept for them any more."""
+
+
 class SyncFailed(AgentError):
     """Every repository of a sync failed. The sync is on record."""

@@ -243,6 +243,7 @@ class InstallationMetadata(Payload):
 
     installation_id: int
     repositories: Count
+    permissions: list[str]
     trigger: Literal["setup", "webhook", "sync"]
     """``setup``: somebody connected it."""
 

@@ -24,6 +24,7 @@ CREATE TABLE security_agent.owner (
     updated_by              text,                                                  -- PERSON: a user's id
     updated_at              timestamptz,
     scheduled_at            timestamptz,                                           -- when its last scheduled sync began
+    erased_at               timestamptz,                                           -- forgotten: nothing comes in any more
     CONSTRAINT owner_is_one CHECK (num_nonnulls(organization_id, user_id) = 1)
 );
 
@@ -107,7 +108,7 @@ CREATE TABLE security_agent.finding (
     url               text         NOT NULL,
     raw               jsonb        NOT NULL,                     -- the alert, without the members that `raw_people` holds
     raw_people        jsonb        NOT NULL DEFAULT '{}',        -- PERSON: dismissed_by, dismissed_comment, assignees, …
-    digest            bytea        NOT NULL CHECK (octet_length(digest) = 32),   -- of the whole alert: the same again is no change
+    digest            bytea        NOT NULL CHECK (octet_length(digest) = 32),   -- of `raw`: the same again is no change
     first_detected_at timestamptz  NOT NULL,
     deadline          timestamptz,                               -- kept as it was given, whatever the policy becomes
     fixed_at          timestamptz,
@@ -167,6 +168,7 @@ CREATE TABLE security_agent.write_back (
     attempts        integer     NOT NULL DEFAULT 0 CHECK (attempts >= 0),
     next_attempt_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     error           text,                                       -- of the latest attempt: a code
+    requested_by    text,                                       -- PERSON: a user's id
     correlation_id  text,
     requested_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     finished_at     timestamptz,
@@ -192,4 +194,4 @@ ALTER TABLE security_agent.integration ALTER account SET STATISTICS 0;
 ALTER TABLE security_agent.finding ALTER raw SET STATISTICS 0, ALTER raw_people SET STATISTICS 0, ALTER ignored_comment SET STATISTICS 0,
     ALTER ignored_by SET STATISTICS 0;
 ALTER TABLE security_agent.analysis ALTER triggered_by SET STATISTICS 0;
-ALTER TABLE security_agent.write_back ALTER comment SET STATISTICS 0;
+ALTER TABLE security_agent.write_back ALTER comment SET STATISTICS 0, ALTER requested_by SET STATISTICS 0;

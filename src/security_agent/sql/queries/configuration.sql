@@ -3,6 +3,10 @@
 -- name: ensure
 INSERT INTO security_agent.owner (log_id, organization_id, user_id) VALUES (%(log)s, %(organization)s, %(user)s) ON CONFLICT DO NOTHING;
 
+-- name: hold
+-- Whoever erases the owner locks the row, and waits.
+SELECT erased_at FROM security_agent.owner WHERE log_id = %(log)s FOR KEY SHARE;
+
 -- name: read
 SELECT revision, enabled, sla_critical_days, sla_high_days, sla_medium_days, sla_low_days, automatic_sync, repository_selection,
        selected_repository_ids, model, auto_dismiss, auto_dismiss_confidence, updated_at
