@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Connection: TypeAlias = psycopg.Connection[TupleRow]
 Writing: TypeAlias = Literal["permalog_writer", "permalog_importer"]
+Working: TypeAlias = Writing | Literal["permalog_sealer"]
 
 # Literal SET LOCALs, since only these reach the other nodes of a distributed database.
 _READ: Final = sql.SQL(
@@ -167,6 +168,14 @@ class Database:
         Raises:
             DatabaseProblem: the server cannot be reached, or the login is no member of the role.
         """
+        return self.working(role)
+
+    def working(self, role: Working) -> Connection:
+        """A connection of one's own in a role that writes.
+
+        Raises:
+            DatabaseProblem: the server cannot be reached, or the login is no member of the role.
+        """
         connection = self.connect()
         if self.has_roles:
             try:
@@ -179,7 +188,7 @@ class Database:
         return connection
 
     def close(self) -> None:
-        """Closes the pool; connections handed out by `connect` and `writing` are their takers' to close."""
+        """Closes the pool; connections handed out by `connect`, `writing` and `working` are their takers' to close."""
         self._pool.close()
 
 

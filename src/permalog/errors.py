@@ -17,6 +17,9 @@
     ├── InvalidPolicy (ValueError)      a witness policy breaks a rule
     ├── AnchorConflict                  what was published as anchors is not in this database
     ├── PublishFailed                   a place did not take an anchor
+    ├── KeyUnusable                     a signing key cannot be used; says why
+    ├── OutsideUnusable                 what is kept outside the database cannot be read or written
+    ├── SealingRefused                  a log is not signed, since what was signed last does not fit; says what to do
     ├── NotProven                       a proof, a tile, a note or a checkpoint does not stand; has a code
     │   ├── Malformed                   it is not written as its format says, and was not looked at further
     │   └── Refuted                     it is well written, and wrong
@@ -35,6 +38,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from pydantic import ValidationError
 
 
@@ -262,6 +267,45 @@ class AnchorConflict(PermalogError):
 
 class PublishFailed(PermalogError):
     """A place did not take an anchor; it is offered again."""
+
+
+class KeyUnusable(PermalogError):
+    """A signing key cannot be used: it is missing, no key, or others may read it."""
+
+
+class OutsideUnusable(PermalogError):
+    """What was signed last, outside the database, cannot be read or written. Nothing is signed then."""
+
+
+class RefusedBecause(StrEnum):
+    """Why a log is not signed."""
+
+    SMALLER = "smaller"
+    """The tree has fewer leaves than were signed: the database was rolled back or restored, or its end was cut off."""
+    DIFFERENT = "different"
+    """The tree does not begin with the one that was signed: the database was restored and went on, or was rewritten."""
+    FORGOTTEN = "forgotten"
+    """The database has checkpoints, and outside of it there is no word of what was signed last."""
+    RENAMED = "renamed"
+    """What was signed last has another origin: PERMALOG_ORIGIN was changed."""
+
+
+class SealingRefused(PermalogError):
+    """Nothing is signed for a log, because it would contradict what was signed, or that is not known.
+
+    Attributes:
+        log_id: which one.
+        because: why, for programs.
+    """
+
+    def __init__(self, log_id: UUID, because: RefusedBecause, reason: str) -> None:
+        super().__init__(
+            f"log {log_id}: {reason}. Nothing is signed for it until this is settled: if the database was restored or"
+            " moved on purpose, run `permalog log resume --after-restore`; if not, somebody has changed it: keep a"
+            " copy, and see docs/operations.md"
+        )
+        self.log_id = log_id
+        self.because = because
 
 
 class DatabaseProblem(PermalogError):
