@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from permalog import Action, Catalogue
+from security_agent import judgement_payloads as judgements
 from security_agent import payloads
 
 FINDING: Final = "security_finding"
@@ -23,12 +24,22 @@ CATALOGUE: Final = Catalogue(
             "security.finding.severity_changed", FINDING, "Finding severity changed", payloads.FindingSeverityChanged
         ),
         Action("security.finding.dismissed", FINDING, "Finding dismissed"),
-        Action("security.finding.auto_dismissed", FINDING, "Finding dismissed automatically"),
-        Action("security.finding.analysis_started", FINDING, "Analysis started"),
-        Action("security.finding.analysis_completed", FINDING, "Analysis completed"),
-        Action("security.finding.analysis_failed", FINDING, "Analysis failed"),
+        Action(
+            "security.finding.auto_dismissed",
+            FINDING,
+            "Finding dismissed automatically",
+            judgements.FindingAutoDismissed,
+        ),
+        Action("security.finding.analysis_started", FINDING, "Analysis started", judgements.AnalysisChanged),
+        Action("security.finding.analysis_completed", FINDING, "Analysis completed", judgements.AnalysisChanged),
+        Action("security.finding.analysis_failed", FINDING, "Analysis failed", judgements.AnalysisChanged),
         Action("security.finding.deleted", FINDING, "Finding deleted", payloads.FindingDeleted),
-        Action("security.finding.write_back_completed", FINDING, "Dismissal written back to the source"),
+        Action(
+            "security.finding.write_back_completed",
+            FINDING,
+            "Dismissal written back to the source",
+            judgements.WriteBackCompleted,
+        ),
         Action("security.config.enabled", CONFIG, "Security agent enabled", payloads.ConfigurationChanged),
         Action("security.config.disabled", CONFIG, "Security agent disabled", payloads.ConfigurationChanged),
         Action("security.config.updated", CONFIG, "Configuration updated", payloads.ConfigurationChanged),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from threading import Event
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -67,7 +68,9 @@ def address(template: str, repository: str) -> str:
     raise SandboxFailed("clone_failed", "repositories are cloned over https:// or from an absolute path only")
 
 
-def clone(where: str, folder: Path, *, token: str | None = None, bounds: Bounds = BOUNDS) -> Path:
+def clone(
+    where: str, folder: Path, *, token: str | None = None, bounds: Bounds = BOUNDS, stopping: Event | None = None
+) -> Path:
     """Clones the newest commit into a new folder below ``folder``.
 
     Args:
@@ -76,6 +79,7 @@ def clone(where: str, folder: Path, *, token: str | None = None, bounds: Bounds 
         token: an installation's, for private repositories. It lies in a file of git's configuration while git runs,
             never in the environment or on the command line, and is gone before anything looks at the code.
         bounds: of time and disk.
+        stopping: set when this process is to end.
 
     Raises:
         SandboxFailed: it cannot be had, or not within the bounds.
@@ -105,7 +109,7 @@ def clone(where: str, folder: Path, *, token: str | None = None, bounds: Bounds 
         "GIT_LFS_SKIP_SMUDGE": "1",
     }
     try:
-        run(limited(limits, *command), folder, bounds, also=variables)
+        run(limited(limits, *command), folder, bounds, also=variables, stopping=stopping)
     except SandboxFailed as error:
         if error.code == "sandbox_failed":
             raise SandboxFailed("clone_failed", "the repository could not be cloned") from None

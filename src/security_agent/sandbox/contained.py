@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import Event
 from typing import IO, TYPE_CHECKING, Final
 
 from permalog import PermalogError
@@ -37,6 +38,13 @@ class SandboxFailed(PermalogError):
         self.code = code
 
 
+class Stopped(PermalogError):
+    """The process is to end: what was begun is to be begun again by another."""
+
+    def __init__(self) -> None:
+        super().__init__("ended before it was done, since the process ends")
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """What the parent watches over."""
@@ -58,8 +66,14 @@ def own(module: str) -> list[str]:
     return [sys.executable, "-I", "-m", module]
 
 
-def run(
-    command: Sequence[str], folder: Path, bounds: Bounds, *, given: bytes = b"", also: Mapping[str, str] | None = None
+def run(  # noqa: PLR0913  what it may use, and what it gets
+    command: Sequence[str],
+    folder: Path,
+    bounds: Bounds,
+    *,
+    given: bytes = b"",
+    also: Mapping[str, str] | None = None,
+    stopping: Event | None = None,
 ) -> bytes:
     """Runs a program in a folder, with an environment that holds nothing of this one, and gives what it printed.
 
@@ -69,8 +83,10 @@ def run(
         bounds: of all processes that it starts, together.
         given: its standard input.
         also: variables beside PATH, HOME and the language.
+        stopping: set when this process is to end.
 
     Raises:
+        Stopped: it was ended for that.
         SandboxFailed: it ran into a bound, or ended otherwise than well. What it printed is not in the message.
     """
     environment = {"PATH": _PATH, "HOME": str(folder), "LANG": "C.UTF-8", "TMPDIR": str(folder), **(also or {})}
@@ -82,7 +98,7 @@ def run(
             start_new_session=True, close_fds=True,
         )  # fmt: skip
         try:
-            _watch(process, folder, bounds, (output, errors))
+            _watch(process, folder, bounds, (output, errors), stopping)
         finally:
             _kill(process)
         if process.returncode != 0:
@@ -91,7 +107,13 @@ def run(
         return output.read(bounds.output)
 
 
-def _watch(process: subprocess.Popen[bytes], folder: Path, bounds: Bounds, outputs: Sequence[IO[bytes]]) -> None:
+def _watch(
+    process: subprocess.Popen[bytes],
+    folder: Path,
+    bounds: Bounds,
+    outputs: Sequence[IO[bytes]],
+    stopping: Event | None,
+) -> None:
     ends = time.monotonic() + bounds.seconds
     weighed = 0.0
     while True:
@@ -100,6 +122,8 @@ def _watch(process: subprocess.Popen[bytes], folder: Path, bounds: Bounds, outpu
         if any(os.fstat(one.fileno()).st_size > bounds.output for one in outputs):
             raise SandboxFailed("sandbox_output", f"it printed more than {bounds.output} bytes")
         ended = process.returncode is not None
+        if not ended and stopping is not None and stopping.is_set():
+            raise Stopped
         if not ended and time.monotonic() > ends:
             raise SandboxFailed("sandbox_timeout", f"it was not done within {bounds.seconds:g} seconds")
         if ended or time.monotonic() > weighed + 1:

@@ -21,13 +21,17 @@ from security_agent.sandbox.packages import package
 from security_agent.sandbox.search import Found
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from security_agent.triage.subject import Subject
 
 BOUNDS: Final = Bounds(seconds=120, disk=4 * 1024**3)
 _MEMORY: Final = 2 * 1024**3
 
 
-def analyze(subject: Subject, template: str, repository: str, *, token: str | None = None) -> Extracted:
+def analyze(
+    subject: Subject, template: str, repository: str, *, token: str | None = None, stopping: Event | None = None
+) -> Extracted:
     """Looks at a repository's code.
 
     Args:
@@ -35,8 +39,10 @@ def analyze(subject: Subject, template: str, repository: str, *, token: str | No
         template: where repositories lie, of `security_agent.sandbox.clone.address`.
         repository: ``owner/name``.
         token: for private repositories.
+        stopping: set when this process is to end.
 
     Raises:
+        Stopped: it was ended for that.
         SandboxFailed: the code could not be had or looked at; `code` says how.
     """
     if package(subject.ecosystem, subject.package) is None:
@@ -44,12 +50,12 @@ def analyze(subject: Subject, template: str, repository: str, *, token: str | No
     where = address(template, repository)
     with TemporaryDirectory(prefix="permalog-sandbox-") as name:
         folder = Path(name)
-        tree = clone(where, folder, token=token)
+        tree = clone(where, folder, token=token, stopping=stopping)
         _hand_over(folder)
-        return Extracted(result=judged(subject, searched(tree, subject)), extractor="runner")
+        return Extracted(result=judged(subject, searched(tree, subject, stopping=stopping)), extractor="runner")
 
 
-def searched(tree: Path, subject: Subject, bounds: Bounds = BOUNDS) -> Found:
+def searched(tree: Path, subject: Subject, bounds: Bounds = BOUNDS, *, stopping: Event | None = None) -> Found:
     """What a contained search of a tree finds.
 
     Raises:
@@ -59,7 +65,7 @@ def searched(tree: Path, subject: Subject, bounds: Bounds = BOUNDS) -> Found:
         "tree": str(tree), "ecosystem": subject.ecosystem, "package": subject.package,
         "memory": _MEMORY, "seconds": int(bounds.seconds) + 1,
     }  # fmt: skip
-    printed = run(own("security_agent.sandbox.search"), tree, bounds, given=orjson.dumps(request))
+    printed = run(own("security_agent.sandbox.search"), tree, bounds, given=orjson.dumps(request), stopping=stopping)
     try:
         return Found(**orjson.loads(printed))
     except (orjson.JSONDecodeError, TypeError):

@@ -7,6 +7,7 @@ from typing import Final
 
 from permalog.migrate import Step, file_steps
 from permalog.sql import Queries
+from security_agent.sql import queue
 
 _HERE: Final = files(__name__)
 query: Final = Queries(_HERE)
@@ -15,4 +16,4 @@ query: Final = Queries(_HERE)
 
 def steps() -> list[Step]:
     """What `permalog.migrate.migrate` applies after the library's own files."""
-    return file_steps(["migrations/0001_agent.sql", "access.sql"], _HERE, "agent/")
+    return [*file_steps(["migrations/0001_agent.sql", "access.sql"], _HERE, "agent/"), *queue.steps()]
