@@ -1,6 +1,7 @@
 """Trees as sealing leaves them, put into a database by hand: for tests of what comes after sealing."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -30,11 +31,11 @@ class Planted:
     def origin(self) -> str:
         return log_origin(PREFIX, self.log_id, self.epoch)
 
-    def grow(self, leaves: list[bytes], ids: list[UUID | None] | None = None, *, sign: bool = True) -> Checkpoint:
+    def grow(self, leaves: list[bytes], ids: Sequence[UUID | None] | None = None, *, sign: bool = True) -> Checkpoint:
         """Appends leaves, as those of these events, and signs."""
         old = self.frontier
         growth = old.grown(leaves)
-        self.frontier, events = growth.frontier, ids or [None] * len(leaves)
+        self.frontier, events = growth.frontier, list(ids or [None] * len(leaves))
         self.leaves += leaves
         used = [0] * len(growth.rows)
         key = {"log": self.log_id, "epoch": self.epoch}

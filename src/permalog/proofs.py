@@ -5,10 +5,11 @@ A proof needs a handful of tiles, however large the tree is: they are fetched in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from permalog.checkpoint import TlogProof
 from permalog.errors import EventNotFound, Malformed, NotSealed, ProofCode
+from permalog.event import Owner
 from permalog.merkle import HASH_BYTES, MAX_SIZE, consistency_proof, inclusion_proof
 from permalog.sql import query
 from permalog.tile import Tile, node_reader, tiles_needed
@@ -19,10 +20,9 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from permalog.database import Connection, Database
-    from permalog.event import Owner
     from permalog.merkle import NodeReader
 
-FIRST_EPOCH = 1
+FIRST_EPOCH: Final = 1
 
 
 class Place(NamedTuple):
@@ -105,6 +105,15 @@ class Tree:
 
     def _row(self, name: str, **parameters: object) -> tuple[Any, ...] | None:
         return self._connection.execute(query("proofs", name), self._key | parameters, prepare=True).fetchone()
+
+
+def owner_of(connection: Connection, log_id: UUID) -> Owner | None:
+    """Whose log it is; None where there is none of this id."""
+    row = connection.execute(query("proofs", "owner"), {"log_id": log_id}, prepare=True).fetchone()
+    if row is None:
+        return None
+    organization_id, user_id = row
+    return Owner.user(user_id) if organization_id is None else Owner.organization(organization_id)
 
 
 def place_of(connection: Connection, log_id: UUID, event_id: UUID) -> Place | None:

@@ -59,7 +59,7 @@ class Tile(NamedTuple):
             raise Malformed(ProofCode.TILE_PATH, "not the path of a hash tile")
         level, width = int(found[1]), int(found[3] or WIDTH)
         tile = cls(level, int(found[2].replace("x", "").replace("/", "")), width)
-        if tile.path() != path or level > TOP_LEVEL or tile.leaves() > MAX_SIZE:
+        if tile.path() != path or width > WIDTH or level > TOP_LEVEL or tile.leaves() > MAX_SIZE:
             raise Malformed(ProofCode.TILE_PATH, "not the path of a hash tile")
         return tile
 

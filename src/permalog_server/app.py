@@ -21,7 +21,7 @@ from permalog_server.guard import Guard, Limits
 from permalog_server.metrics import REGISTRY, RecorderMetrics
 from permalog_server.paths import ORGANIZATION, PERSONAL
 from permalog_server.problem import ProblemDocument
-from permalog_server.routes import audit_log, service, users
+from permalog_server.routes import audit_log, service, tlog, users
 from permalog_server.writing import WRITERS, Writers
 
 if TYPE_CHECKING:
@@ -40,12 +40,13 @@ EXPORTS_EACH: Final = 4
 EXPORT_THREADS: Final = 8
 
 
-def create_app(
+def create_app(  # noqa: PLR0913  its options
     log: Permalog,
     *,
     journal: Path,
     requests_a_minute: int = REQUESTS_A_MINUTE,
     limits: Limits | None = None,
+    public_logs: bool = False,
     clock: Callable[[], float] = time.time,
 ) -> FastAPI:
     """The HTTP API over an open log. Closing the log stays with whoever opened it.
@@ -55,6 +56,7 @@ def create_app(
         journal: the file outside the database in which erasures are noted.
         requests_a_minute: for each token.
         limits: of sizes, times and numbers.
+        public_logs: whether checkpoints and hash tiles are for anybody, without a token.
         clock: seconds since 1970, for the minutes of the allowances.
     """
 
@@ -83,6 +85,7 @@ def create_app(
         writers=Writers(log.database),
         writing=CapacityLimiter(WRITERS),
         office=Office(log, accounts, journal),
+        public_logs=public_logs,
     )
     app.state.desk = desk
     app.state.parameters = {}
@@ -95,6 +98,7 @@ def create_app(
         dependencies=[Depends(organization_of_route)],
     )
     app.include_router(users.router, prefix=PERSONAL)
+    app.include_router(tlog.router)
     problem.install(app)
     app.add_middleware(Guard, limits=limits or Limits())
     _describe(app)

@@ -13,6 +13,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from permalog import Actor, Event, Owner, Resource
+from permalog.proofs import owner_of
 from permalog.viewer import Viewer
 from permalog_server.accounts import AUDITORS, EXPORT, READ, Accounts, Holder, Role
 from permalog_server.allowance import Allowance, Places
@@ -74,6 +75,8 @@ class Desk:
     writing: CapacityLimiter
     """Threads that store batches, likewise."""
     office: Office
+    public_logs: bool
+    """Whether anybody may read checkpoints and hash tiles."""
 
     def once(self, seconds: int, *what: object, event: Event) -> None:
         """Records an event unless the same was noticed within so many seconds, by whichever process."""
@@ -117,6 +120,26 @@ class Visit:
         if need.action == _VIEWED and holder.staff and self.organization is not None:
             self._note_view(entry, details)
         return entry
+
+    def admit_to(self, log_id: UUID, need: Need) -> Entry:
+        """Lets somebody in to a log by its id, as the routes of its owner would.
+
+        Raises:
+            UnknownToken: no token, or none that is valid.
+            Problem: 404 for a log that is not there and for one of somebody else, the same for both; else as `admit`.
+        """
+        holder = self._desk.accounts.admit(self._token, None)
+        with self._desk.log.database.reading(log_id) as connection:
+            owner = owner_of(connection, log_id)
+        if owner is None or (owner.user_id is not None and not holder.staff and owner.user_id != holder.user_id):
+            self._desk.allowance.take(holder.token_id)
+        else:
+            try:
+                return Visit(self._request, self._token, owner.organization_id).admit(need)
+            except Problem as problem:
+                if problem.status != HTTPStatus.NOT_FOUND:
+                    raise
+        raise Problem(HTTPStatus.NOT_FOUND, "there is no such log, or you may not follow it")
 
     @property
     def log(self) -> Permalog:

@@ -17,7 +17,15 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from permalog.errors import ContentConflict, DatabaseProblem, EventNotFound, InvalidEvent, InvalidQuery, NotAllowed
+from permalog.errors import (
+    ContentConflict,
+    DatabaseProblem,
+    EventNotFound,
+    InvalidEvent,
+    InvalidQuery,
+    NotAllowed,
+    NotSealed,
+)
 from permalog_server.accounts import UnknownToken
 from permalog_server.paths import template_of
 
@@ -113,7 +121,7 @@ def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def of(error: Exception) -> Problem | None:  # noqa: PLR0911  one return a kind of error
+def of(error: Exception) -> Problem | None:  # noqa: C901, PLR0911  one return a kind of error
     """The problem that an error of the library means to a client; None: it is a fault of ours."""
     match error:
         case Problem():
@@ -126,6 +134,8 @@ def of(error: Exception) -> Problem | None:  # noqa: PLR0911  one return a kind 
             return invalid(error.field, error.reason)
         case EventNotFound():
             return Problem(HTTPStatus.NOT_FOUND, "there is no such event in this log")
+        case NotSealed():
+            return Problem(HTTPStatus.CONFLICT, str(error), headers={"Retry-After": "2"})
         case ContentConflict():
             return Problem(HTTPStatus.CONFLICT, str(error), [(error.field, "was used before with other content")])
         case DatabaseProblem() | OperationalError() | InterfaceError() | PoolTimeout() | ReadOnlySqlTransaction():
@@ -156,9 +166,9 @@ def install(app: FastAPI) -> None:
             response.headers["Allow"] = _methods(app, template_of(request.scope)) or response.headers["Allow"]
         return response
 
-    for kind in (Problem, UnknownToken, InvalidQuery, InvalidEvent, EventNotFound, ContentConflict, DatabaseProblem):
+    for kind in (Problem, UnknownToken, InvalidQuery, InvalidEvent, EventNotFound, ContentConflict, NotSealed):
         app.add_exception_handler(kind, answer)
-    for kind in (OperationalError, InterfaceError, ReadOnlySqlTransaction, PoolTimeout):
+    for kind in (DatabaseProblem, OperationalError, InterfaceError, ReadOnlySqlTransaction, PoolTimeout):
         app.add_exception_handler(kind, answer)
     for kind in (RequestValidationError, HTTPException):
         app.add_exception_handler(kind, answer)
@@ -199,6 +209,7 @@ _EXAMPLES: Final = {
         Problem(403, "the role member may not do this"),
         Problem(404, "there is no such organisation, or you are not a member of it"),
         Problem(408, "the body took longer than 30 seconds"),
+        Problem(409, "the event waits for sealing: no signed checkpoint covers it yet"),
         Problem(413, "the body is larger than 16777216 bytes"),
         Problem(414, "the query is longer than 16384 bytes"),
         Problem(415, "send the body as Content-Type: application/json"),

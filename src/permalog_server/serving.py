@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from permalog_server import logs
 from permalog_server.app import create_app
-from permalog_server.wiring import journal
+from permalog_server.wiring import journal, settings
 
 if TYPE_CHECKING:
     import socket
@@ -31,7 +31,12 @@ HEAD: Final = 128 * 1024
 
 def serve(log: Permalog, *, host: str, port: int, as_json: bool = False) -> None:
     """Serves the API over an open log until a signal ends it."""
-    run(create_app(log, journal=journal()), host=host, port=port, as_json=as_json)
+    run(
+        create_app(log, journal=journal(), public_logs=settings().are_logs_public),
+        host=host,
+        port=port,
+        as_json=as_json,
+    )
 
 
 def run(app: FastAPI, *, host: str, port: int, as_json: bool = False) -> None:

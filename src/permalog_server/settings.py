@@ -10,6 +10,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from typing_extensions import override
 
+from permalog.errors import InvalidQuery
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -45,6 +47,13 @@ class Settings:
             "PERMALOG_ERASURE_JOURNAL",
             "The file that notes erasures outside the database; else erasures.ndjson in PERMALOG_DATA_DIR",
             is_path=True,
+        ),
+    )
+    public_logs: str | None = field(
+        default=None,
+        metadata=_about(
+            "PERMALOG_PUBLIC_LOGS",
+            "Whether anybody may read checkpoints and hash tiles: true, else a token is asked for",
         ),
     )
     internal_secret: str | None = field(
@@ -109,6 +118,17 @@ class Settings:
             if value:
                 given[setting.name] = Path(value) if setting.metadata["is_path"] else value
         return cls(**given)
+
+    @property
+    def are_logs_public(self) -> bool:
+        """Whether checkpoints and hash tiles are for anybody.
+
+        Raises:
+            InvalidQuery: it is neither true nor false.
+        """
+        if self.public_logs not in {None, "true", "false"}:
+            raise InvalidQuery("PERMALOG_PUBLIC_LOGS", "must be true or false")
+        return self.public_logs == "true"
 
     @override
     def __repr__(self) -> str:

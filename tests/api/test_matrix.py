@@ -7,6 +7,7 @@ import pytest
 
 from permalog import Actor, Event, Owner, Resource
 from service import MEMBERS, SERVICES, People, Site
+from trees import Planted, some_leaves
 
 WHO = [
     *MEMBERS,
@@ -52,6 +53,10 @@ WRITE_THEIRS = row(
     f" service:200 recorder:200 unbound-service:200 other-service:404 {_UNKNOWN}"
 )
 EVERYBODY = row("*:200")
+# By a log's id nobody learns whether there is one that they may not follow; staff and its own people may.
+FOLLOW = READ_THEIRS | row(
+    f"*:404 owner:200 admin:200 billing_manager:200 reader:200 staff:200 member:403 forgetter:403 {_UNKNOWN}"
+)
 
 
 class Case(NamedTuple):
@@ -81,12 +86,22 @@ for prefix, reading, exporting, writing in (
         {
             f"GET {prefix}{LOG}/events": Case(reading),
             f"GET {prefix}{LOG}/events/{{event_id}}": Case(reading),
+            f"GET {prefix}{LOG}/events/{{event_id}}/proof": Case(reading),
             f"GET {prefix}{LOG}/summary": Case(reading),
             f"GET {prefix}{LOG}/actions": Case(reading),
             f"POST {prefix}{LOG}/export": Case(exporting, {"format": "json"}),
             f"POST {prefix}{LOG}/events": Case(writing, {"events": [EVENT]}),
         }
     )
+CASES.update(
+    {
+        f"GET /log/{{log_id}}{epoch}/{what}": Case(FOLLOW)
+        for epoch in ("", "/{epoch}")
+        for what in ("checkpoint", "tile/{level}/{path}", "consistency")
+    }
+)
+ASKED = {"consistency": {"from": 1}}
+"""What a route must be asked, by its last part."""
 
 
 def test_every_route_has_a_row(site: Site) -> None:
@@ -99,9 +114,11 @@ def test_every_route_has_a_row(site: Site) -> None:
 def event_in(site: Site, owner: Owner) -> uuid.UUID:
     """An event of a log, made there if need be."""
     receipt = site.log.record(
-        Event(owner=owner, action=EVENT["action"], actor=Actor.user("u_1"), resource=Resource("thing", "t"))
+        Event(owner=owner, action="security.access.denied", actor=Actor.user("u_1"), resource=Resource("thing", "t"))
     )
     site.log.flush()
+    for epoch, events in ((1, [receipt.id]), (2, None)):
+        Planted(site.database, owner.log_id, epoch).grow(some_leaves(1), events)
     return receipt.id
 
 
@@ -118,9 +135,13 @@ def test_everybody_gets_what_the_matrix_says(site: Site, people: People, route: 
         with site.client(people.tokens[who]) as client:
             answer = client.request(
                 method,
-                path.format(organization_id=people.organization, event_id=mine, user_id="never-was"),
+                path.format(
+                    organization_id=people.organization, event_id=mine, user_id="never-was", epoch=2, level=0,
+                    path="000.p/1", log_id=Owner.organization(people.organization).log_id,
+                ),
+                params=ASKED.get(path.rpartition("/")[2]),
                 json=body,
-            )
+            )  # fmt: skip
         got[who] = answer.status_code
         kind = answer.headers["content-type"]
         assert kind == "application/problem+json" if answer.status_code >= 400 else "problem" not in kind

@@ -16,8 +16,10 @@ from permalog_server.guard import Limits
 from permalog_server.paths import ORGANIZATION, PERSONAL
 from permalog_server.problem import title_of
 from permalog_server.routes.audit_log import WRITING
+from permalog_server.routes.tlog import FOLLOWING
 from permalog_server.routes.users import FORGETTING
 from service import Site, settle
+from trees import Planted, some_leaves
 
 TEXT = (Path(__file__).parents[2] / "docs" / "http.md").read_text()
 
@@ -45,11 +47,16 @@ ROUTES = routes()
 NEEDS: dict[str, Need] = {
     "GET /v1/audit-log/events": READING,
     "GET /v1/audit-log/events/{event_id}": READING,
+    "GET /v1/audit-log/events/{event_id}/proof": READING,
     "GET /v1/audit-log/summary": READING,
     "GET /v1/audit-log/actions": READING,
     "POST /v1/audit-log/export": EXPORTING,
     "POST /v1/audit-log/events": WRITING,
     "DELETE /v1/users/{user_id}": FORGETTING,
+} | {
+    f"GET /log/{{log_id}}{epoch}/{what}": FOLLOWING
+    for epoch in ("", "/{epoch}")
+    for what in ("checkpoint", "tile/{level}/{path}", "consistency")
 }
 
 
@@ -117,10 +124,13 @@ def test_the_examples_are_answered_as_the_page_says(site: Site, route: str) -> N
         )
     )  # fmt: skip
     site.log.flush()
+    log_id = Owner.user(owner).log_id
+    for epoch, events in ((1, [receipt.id]), (2, None)):
+        Planted(site.database, log_id, epoch).grow(some_leaves(1), events)
     head, _, body = ROUTES[route].request.partition("\n\n")
     first, *headers = head.strip().splitlines()
     method, path = first.split(" ")
-    path = path.format(event_id=receipt.id, user_id=owner)
+    path = path.format(event_id=receipt.id, user_id=owner, log_id=log_id)
     who = "unbound service" if "events:write" in ROUTES[route].scopes else "owner"
     with site.client(people.token(who)) as client:
         answer = client.request(method, path, content=body.encode(), headers=dict(line.split(": ") for line in headers))

@@ -172,7 +172,8 @@ def test_every_path_is_read_again(level: int, number: int, width: int) -> None:
     [
         "", "tile/0", "tile/0/", "/tile/0/000", "tile/0/000/", "tile/0/0", "tile/0/00", "tile/0/0000", "tile/00/000",
         "tile/-1/000", "tile/+0/000", "tile/0/x000/000", "tile/0/x000/x001/000", "tile/0/001/000", "tile/0/x001",
-        "tile/0/000.p/0", "tile/0/000.p/256", "tile/0/000.p/012", "tile/0/000.p/", "tile/0/000.p/1/", "tile/0/000.p/-1",
+        "tile/0/000.p/0", "tile/0/000.p/256", "tile/0/000.p/257", "tile/0/000.p/999",
+        "tile/0/000.p/012", "tile/0/000.p/", "tile/0/000.p/1/", "tile/0/000.p/-1",
         "tile/0/000.P/1", "tile/0/000.p/1\n", "tile/0/000\n", " tile/0/000", "tile/0/x٠٠١/000", "tile/٠/000",
         "tile/entries/000", "tile/8/000", "tile/64/000", "tile/7/000", "tile/7/000.p/128",
         "tile/0/" + "x999/" * 6 + "999",

@@ -12,6 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import ValidationError
 
+from permalog.proofs import prove_event
 from permalog_server.accounts import RECORD, WRITE
 from permalog_server.bodies import document_of, read
 from permalog_server.documents import (
@@ -48,6 +49,10 @@ _EXPORT: Final[dict[str, Any]] = {
         _JSON: {"schema": {"type": "array", "items": {"$ref": "#/components/schemas/EventDocument"}}},
     },
 }
+_PROOF: Final[dict[str, Any]] = {
+    "description": "A tlog-proof file.",
+    "content": {"text/plain": {**_TEXT, "example": "c2sp.org/tlog-proof@v1\nindex 4711\n…"}},
+}
 
 
 class Written(Response):
@@ -76,6 +81,20 @@ def get_event(guest: Guest, event_id: UUID) -> Response:
     """As the list shows it."""
     entry = guest.admit(READING)
     return Written(guest.log.get(entry.owner, event_id, entry.viewer).to_json())
+
+
+@router.get(
+    "/events/{event_id}/proof",
+    response_class=Response,
+    responses={200: _PROOF, **described(401, 403, 404, 409, 422, 503)},
+    summary="The inclusion proof of one event",
+)
+def prove(guest: Guest, event_id: UUID) -> Response:
+    """A C2SP tlog-proof: under the newest checkpoint that a witness has cosigned, else the newest."""
+    entry = guest.admit(READING)
+    proof = prove_event(guest.log.database, entry.owner, event_id).to_bytes()
+    name = f'attachment; filename="{event_id}.tlog-proof"'
+    return Response(proof, media_type="text/plain; charset=utf-8", headers={"Content-Disposition": name})
 
 
 @router.get("/summary", response_model=SummaryDocument, responses=_ERRORS, summary="Counts by action, actor and day")
