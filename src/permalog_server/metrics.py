@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING, Final
 
+import psycopg
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
+from permalog.errors import PermalogError
+from permalog.sealing import backlog
+
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from datetime import datetime
 
     from prometheus_client.core import Metric
 
     from permalog import Permalog
+    from permalog.database import Database
+    from permalog.sealing import SealingThread
 
 REGISTRY: Final = CollectorRegistry()
 REQUESTS: Final = Counter(
@@ -39,6 +48,39 @@ class RecorderMetrics:
             events.add_metric([result], getattr(stats, result))
         yield events
         yield GaugeMetricFamily("permalog_recorder_waiting", "Events that wait for the database.", stats.waiting)
+
+
+class SealerMetrics:
+    """The sealer's numbers, and how many events wait for it."""
+
+    def __init__(self, database: Database, sealer: SealingThread) -> None:
+        self._database: Final = database
+        self._sealer: Final = sealer
+
+    def collect(self) -> Generator[Metric]:
+        """What Prometheus reads."""
+        stats = self._sealer.stats
+        done = CounterMetricFamily("permalog_sealer", "What the sealer of this process has done.", labels=["what"])
+        for what in ("events", "batches", "checkpoints", "raw", "errors"):
+            done.add_metric([what], getattr(stats, what))
+        yield done
+        yield GaugeMetricFamily("permalog_sealer_failing_logs", "Logs that fail to be sealed.", len(stats.refused))
+        last = 0.0 if stats.sealed_at is None else stats.sealed_at.timestamp()
+        yield GaugeMetricFamily("permalog_sealer_last_seal_timestamp_seconds", "When it last sealed; 0: never.", last)
+        yield GaugeMetricFamily(
+            "permalog_sealer_lag_seconds", "How long the latest batch's oldest had waited.", stats.lag
+        )
+        waiting, since = _backlog(self._database)
+        yield GaugeMetricFamily("permalog_unsealed_events", "Events that wait for sealing, up to 100,000.", waiting)
+        age = 0.0 if since is None else max(0.0, time.time() - since.timestamp())
+        yield GaugeMetricFamily("permalog_unsealed_oldest_seconds", "How long the oldest of them has waited.", age)
+
+
+def _backlog(database: Database) -> tuple[float, datetime | None]:
+    try:
+        return backlog(database)
+    except (PermalogError, psycopg.Error):
+        return math.nan, None  # the other metrics are there without a database, too
 
 
 def exposition() -> bytes:

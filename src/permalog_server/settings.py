@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DATA_DIR: Final = ".permalog"
+ORIGIN: Final = "localhost"
 GITHUB_API_URL: Final = "https://api.github.com"
 _HIDDEN: Final = "********"
 
@@ -54,6 +55,28 @@ class Settings:
         metadata=_about(
             "PERMALOG_PUBLIC_LOGS",
             "Whether anybody may read checkpoints and hash tiles: true, else a token is asked for",
+        ),
+    )
+    signing_key: Path | None = field(
+        default=None,
+        metadata=_about(
+            "PERMALOG_SIGNING_KEY",
+            "The file with the key that signs checkpoints; else, embedded, signing.key in PERMALOG_DATA_DIR",
+            is_path=True,
+        ),
+    )
+    origin: str = field(
+        default=ORIGIN,
+        metadata=_about(
+            "PERMALOG_ORIGIN", "What checkpoints call this installation and its key: a URL without a scheme"
+        ),
+    )
+    sealed_dir: Path | None = field(
+        default=None,
+        metadata=_about(
+            "PERMALOG_SEALED_DIR",
+            "The folder that notes what was signed, outside the database; else sealed in PERMALOG_DATA_DIR",
+            is_path=True,
         ),
     )
     internal_secret: str | None = field(

@@ -12,8 +12,11 @@ from permalog import embedded
 from permalog.catalogue import BUILT_IN, Catalogue
 from permalog.client import Permalog
 from permalog.event import Actor
+from permalog.keys import KeyFile
 from permalog.migrate import migrate
+from permalog.outside import SealedFolder
 from permalog.record import report_to_sentry
+from permalog.signing import Signing
 from permalog_server.settings import Settings
 from permalog_server.sql import steps
 from security_agent.actions import CATALOGUE
@@ -43,6 +46,48 @@ def journal() -> Path:
     """The file, outside the database, in which erasures are noted."""
     chosen = settings()
     return chosen.erasure_journal or chosen.data_dir / "erasures.ndjson"
+
+
+def signing_key(place: Place, *, make: bool = False) -> KeyFile | None:
+    """The file of the signing key; None where the database is the operator's own, and no file is set.
+
+    Args:
+        place: the database; beside an embedded one the key has its place.
+        make: make the first key there.
+
+    Raises:
+        KeyUnusable: it cannot be made.
+    """
+    chosen = settings()
+    path = chosen.signing_key
+    if path is None and place.data_dir is not None:
+        path = place.data_dir / "signing.key"
+    if path is None:
+        return None
+    keys = KeyFile(path, chosen.origin)
+    if make and place.data_dir is not None and not path.exists():
+        keys.make()
+    return keys
+
+
+def signing(place: Place) -> Signing | None:
+    """What signing takes; None where there is no key. With the embedded database one is made.
+
+    Raises:
+        KeyUnusable: the key cannot be used, or not be made.
+        Malformed: PERMALOG_ORIGIN is none (`ORIGIN`).
+    """
+    keys = signing_key(place, make=True)
+    if keys is None:
+        return None
+    keys.signer()  # now, and not with the first log that is sealed
+    return Signing(settings().origin, keys, sealed_folder(place))
+
+
+def sealed_folder(place: Place) -> SealedFolder:
+    """Where it is noted, outside the database, what was signed last."""
+    chosen = settings()
+    return SealedFolder(chosen.sealed_dir or (place.data_dir or chosen.data_dir) / "sealed")
 
 
 def operator_at_console() -> Actor:

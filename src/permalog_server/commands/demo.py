@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from permalog.sealing import seal_now
 from permalog.store import Dated
 from permalog_server.accounts import Accounts
 from permalog_server.administration import Administration
@@ -14,8 +15,9 @@ from permalog_server.commands.options import LOOPBACK, Host, Json, Port
 from permalog_server.event_tables import print_events, print_summary
 from permalog_server.output import print_json
 from permalog_server.sample import DAYS, NORTHWIND, OWNERS, sample_events
+from permalog_server.sealer import sealing
 from permalog_server.serving import serve
-from permalog_server.wiring import Place, open_database, open_log, operator_at_console
+from permalog_server.wiring import Place, open_database, open_log, operator_at_console, signing
 
 if TYPE_CHECKING:
     from permalog.client import Permalog
@@ -34,6 +36,7 @@ def demo(
     """
     with open_database() as place, open_log(place, importing=True) as log:
         added, duplicate = _import_sample(log)
+        seal_now(log.database, signing(place))
         if as_json:
             print_json({
                 "added": added, "duplicate": duplicate, "owners": [str(owner) for owner in OWNERS],
@@ -43,7 +46,8 @@ def demo(
         else:
             _show(log, place, added, duplicate)
         if not once:
-            _serve(log, host, port, as_json=as_json)
+            with sealing(log, place):
+                _serve(log, host, port, as_json=as_json)
 
 
 def _show(log: Permalog, place: Place, added: int, duplicate: int) -> None:
