@@ -93,7 +93,7 @@ class GitHubDocument:
         if INSTALLATION.match(exchange.asked.path) and exchange.status == 200:
             described_installation(body)
         elif exchange.status != 304:
-            if exchange.status not in EVERYWHERE | {403, 404}:
+            if exchange.status not in EVERYWHERE | {403, 404, 422}:
                 raise Broken(f"{what}: {exchange.status} from an operation that is not there")
             self.valid(what, body, "components", "schemas", "basic-error")
 

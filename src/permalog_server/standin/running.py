@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, Self, final
 
 import uvicorn
@@ -38,15 +39,21 @@ class Exchange:
 
 @final
 class StandIn:
-    """A GitHub on this machine, with one App, whose key is made anew.
+    """A GitHub on this machine, with one App, whose key is made anew for each process.
 
     Args:
         world: what there is at the beginning.
         observe: is told every request with its answer, but for those that a fault breaks.
+        key: the App's key, when it is to be another.
     """
 
-    def __init__(self, world: World | None = None, observe: Callable[[Exchange], None] | None = None) -> None:
-        key = rsa.generate_private_key(65537, 2048)
+    def __init__(
+        self,
+        world: World | None = None,
+        observe: Callable[[Exchange], None] | None = None,
+        key: rsa.RSAPrivateKey | None = None,
+    ) -> None:
+        key = key or _key_of_process()
         self.app_id = APP_ID
         self.private_key = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
         self.world = world or World()
@@ -125,6 +132,16 @@ class StandIn:
 
 
 _NO_FAULT: Final = Fault()
+
+
+@cache
+def _key_of_process() -> rsa.RSAPrivateKey:
+    return new_key()
+
+
+def new_key() -> rsa.RSAPrivateKey:
+    """A key for an App."""
+    return rsa.generate_private_key(65537, 2048)
 
 
 async def _asked(scope: Scope, receive: Receive) -> Asked:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Final, final
-from urllib.parse import urljoin
 
 from pydantic import SecretStr
 
@@ -123,7 +122,7 @@ class Asker:
             location = answer.headers.get("location")
             if answer.status not in _MOVED or not location:
                 break
-            request = replace(request, url=same_server(urljoin(request.url, location), request.url))
+            request = replace(request, url=same_server(location, request.url))
             answer = self._authorized(request)
         self._judge(request, answer)
         return answer

@@ -175,7 +175,7 @@ class GitHub:
 
     def _pages(self, path: str, installation_id: int, needs: str) -> Iterator[Answer]:
         """Page after page, as ``Link`` leads."""
-        url: str | None = path
+        url: str | None = self._api + path
         seen: set[str] = set()
         while url is not None:
             if url in seen or len(seen) == MOST_PAGES:

@@ -11,7 +11,9 @@
     ├── Refused                 400, 409, 422: GitHub understood, and does not do it
     ├── RateLimited             403, 429: asked too often; says when to come back
     ├── Unreachable             no answer in time, or 5xx, after all retries
-    └── BadAnswer               an answer that is not one of GitHub's: no JSON, a link to another host, too large
+    ├── BadAnswer               an answer that is not one of GitHub's: no JSON, a link to another host, too large
+    ├── BadSignature            a webhook that is not signed with the shared secret
+    └── BadWebhook              a webhook that is none of GitHub's
 
 No message holds a token, a key or a signature. What GitHub said is in ``said``, shortened and without control
 characters; it is GitHub's text, and is not to be interpreted.
@@ -98,3 +100,11 @@ class Unreachable(GitHubError):
 
 class BadAnswer(GitHubError):
     """The answer is not one that GitHub gives: no JSON, another shape, a link to another host, or too large."""
+
+
+class BadSignature(GitHubError):
+    """A webhook is not signed with the secret that is shared with GitHub: nobody knows who sent it."""
+
+
+class BadWebhook(GitHubError):
+    """A webhook is none of GitHub's: without an id, no JSON, or another shape."""

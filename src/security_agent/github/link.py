@@ -39,19 +39,20 @@ def next_page(header: str | None, asked: str) -> str | None:
             for relation in (quoted or plain).split()
         }
         if "next" in relations:
-            return same_server(urljoin(asked, target), asked)
+            return same_server(target, asked)
     return None
 
 
 def same_server(target: str, asked: str) -> str:
-    """The target, if it is on the server that was asked: same scheme, host and port, and no login in it.
+    """The target, absolute, if it is on the server that was asked: same scheme, host and port, and no login in it.
 
     Raises:
         BadAnswer: it is not.
     """
     try:
-        if _origin(target) == _origin(asked):
-            return target
+        absolute = urljoin(asked, target)
+        if _origin(absolute) == _origin(asked):
+            return absolute
     except ValueError as error:
         raise BadAnswer("a link that is no address") from error
     raise BadAnswer("a link to another server, which is not followed")
