@@ -19,7 +19,7 @@ from permalog.checkpoint import Checkpoint, log_origin
 from permalog.identity import Identity
 from permalog.ids import id_floor, log_id_of
 from permalog.merkle import Closing, Node, leaf_hash, range_closing, root_of
-from permalog.note import Cosigner, Ed25519Signer, encode, signed
+from permalog.note import Cosigner, Ed25519Signer, VerifierKey, encode, signed
 
 ORGANIZATION = UUID("5a3c1e00-0000-4000-8000-00000000000a")
 LOG = log_id_of(ORGANIZATION, None)
@@ -71,6 +71,16 @@ def entry(number: int, **members: Any) -> Entry:
     }
     row = EventRow(**fields)
     return Entry(row, leaf_preimage(row), Opening(person.commitment(salt), person.canonical(), salt))
+
+
+class HeldKeys:
+    """The log's key at hand, as `permalog.keys.Keys` gives it."""
+
+    def signer(self) -> Ed25519Signer:
+        return SIGNER
+
+    def known(self) -> list[VerifierKey]:
+        return [SIGNER.key]
 
 
 def node_reader(leaves: Sequence[bytes]) -> Callable[[Node], bytes]:

@@ -21,6 +21,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from bundles import HeldKeys
 from permalog import Permalog
 from permalog_server.accounts import FORGET, READ, RECORD, WRITE, Accounts, Role
 from permalog_server.app import create_app
@@ -66,7 +67,7 @@ class Site:
 def running(database: str, folder: Path, **options: Any) -> Generator[Site]:
     """The service in a thread of this process."""
     with Permalog.connect(database, catalogue=CATALOGUE) as log:
-        app = create_app(log, journal=folder / "erasures.ndjson", **options)
+        app = create_app(log, journal=folder / "erasures.ndjson", keys=HeldKeys(), **options)
         server = uvicorn.Server(listening(app, "127.0.0.1", 0))
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()

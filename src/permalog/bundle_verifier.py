@@ -17,7 +17,7 @@ import orjson
 from permalog import bundle
 from permalog.bundle import Manifest, Opening, Place
 from permalog.bundle_zip import Placed, packed_digest, read_directory, unpacked
-from permalog.canonical import read_preimage
+from permalog.canonical import read_preimage, read_preimages
 from permalog.checkpoint import VerifiedCheckpoint, check_origin, verify_checkpoint
 from permalog.errors import BundleCode, Malformed, ProofCode, Refuted
 from permalog.merkle import Closing, Frontier, verify_range
@@ -26,7 +26,8 @@ from permalog.note import ED25519, Note, VerifierKey, decode, encode
 Progress = Callable[[int], object]
 """Told now and then how many events were looked at since it was told last."""
 
-_TELL_EVERY: Final = 4096
+_AT_ONCE: Final = 256
+"""Events that are read together: it takes half the time."""
 _SAME_IN_BOTH: Final = ("actor_id", "resource_type", "resource_id", "outcome", "correlation_id", "source")
 _IDENTITY: Final = frozenset({"kind", "actor_id", "email", "name", "ip_address", "user_agent", "value"})
 
@@ -168,10 +169,12 @@ class _Contents:
     last: Place | None = None
     exact: list[tuple[str, Any]] = field(init=False)
     """What the query says of members that stand in an event as they stand in it."""
+    is_filtered: bool = field(init=False)
 
     def __post_init__(self) -> None:
         query = self.manifest.query
         self.exact = [(name, value) for name in _SAME_IN_BOTH if (value := getattr(query, name)) is not None]
+        self.is_filtered = query != bundle.Query()
 
     def check(self) -> None:
         lines = self._lines(bundle.EVENTS, BundleCode.EVENT)
@@ -211,34 +214,39 @@ class _Contents:
                 self.left_out += 1
                 yield run
                 continue
-            before = self.events
-            for line in islice(lines, run):
-                self._check_event(line)
-                yield sha256(b"\0" + line).digest()
-            if self.events - before != run:
-                raise Malformed(BundleCode.COUNT, "there are fewer events than leaves.txt places")
+            for start in range(0, run, _AT_ONCE):
+                batch = list(islice(lines, min(_AT_ONCE, run - start)))
+                self._check_events(batch)
+                if len(batch) < min(_AT_ONCE, run - start):
+                    raise Malformed(BundleCode.COUNT, "there are fewer events than leaves.txt places")
+                yield from [sha256(b"\0" + line).digest() for line in batch]
         if self.events and not is_event:
             raise Malformed(BundleCode.LEAVES, "the range does not end with an event")
-        self.progress(self.events % _TELL_EVERY)
 
-    def _check_event(self, line: bytes) -> None:
+    def _check_events(self, lines: list[bytes]) -> None:
         try:
-            event = read_preimage(line)
+            events = read_preimages(lines)
+        except ValueError:
+            events = [self._read(line, number) for number, line in enumerate(lines)]
+        log_id, reach = self.manifest.log_id, self.manifest.range
+        index = reach.start + self.events + self.left_out
+        for number, event in enumerate(events):
+            if event["log_id"] != log_id:
+                raise self._wrong(BundleCode.EVENT, number, "is of another log")
+            if self.is_filtered and not self._is_selected(event):
+                raise self._wrong(BundleCode.QUERY, number, "is not one that the query selects")
+        if events and not self.events and _place(events[0], index) != self.manifest.first:
+            raise self._wrong(BundleCode.COUNT, 0, "is not the first that the manifest names")
+        if events:
+            self.last = _place(events[-1], index + len(events) - 1)
+        self.events += len(events)
+        self.progress(len(events))
+
+    def _read(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            return read_preimage(line)
         except ValueError as error:
-            raise self._wrong(BundleCode.EVENT, f"is {error}") from None
-        manifest = self.manifest
-        if event["log_id"] != manifest.log_id:
-            raise self._wrong(BundleCode.EVENT, "is of another log")
-        if not self._is_selected(event):
-            raise self._wrong(BundleCode.QUERY, "is not one that the query selects")
-        index = manifest.range.start + self.events + self.left_out
-        if not self.events or index == manifest.range.end - 1:
-            self.last = Place(leaf_index=index, id=event["id"], occurred_at=event["occurred_at"])
-            if not self.events and self.last != manifest.first:
-                raise self._wrong(BundleCode.COUNT, "is not the first that the manifest names")
-        self.events += 1
-        if self.events % _TELL_EVERY == 0:
-            self.progress(_TELL_EVERY)
+            raise self._wrong(BundleCode.EVENT, number, f"is {error}") from None
 
     def _is_selected(self, event: dict[str, Any]) -> bool:
         """All filters but the two that only the database can compare: an address, and a search."""
@@ -253,8 +261,8 @@ class _Contents:
             for name, value in self.exact
         )
 
-    def _wrong(self, code: BundleCode, what: str) -> Refuted:
-        index = self.manifest.range.start + self.events + self.left_out
+    def _wrong(self, code: BundleCode, number: int, what: str) -> Refuted:
+        index = self.manifest.range.start + self.events + self.left_out + number
         return Refuted(code, f"the event at leaf {index} {what}")
 
     def _check_identities(self) -> None:
@@ -287,3 +295,7 @@ class _Contents:
     def _lines(self, name: str, code: BundleCode) -> Iterator[bytes]:
         sha256 = next(decode(one.sha256) or b"" for one in self.manifest.members if one.name == name)
         return bundle.lines_of(unpacked(self.file, self.parts[name], sha256), code)
+
+
+def _place(event: dict[str, Any], index: int) -> Place:
+    return Place.model_construct(leaf_index=index, id=event["id"], occurred_at=event["occurred_at"])

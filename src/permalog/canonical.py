@@ -128,14 +128,25 @@ def read_preimage(preimage: bytes) -> dict[str, Any]:
     Raises:
         ValueError: one of these.
     """
-    members: Any = orjson.loads(preimage)
-    if not _stands_in_bytes(preimage, members):
+    [members] = read_preimages([preimage])
+    return members
+
+
+def read_preimages(preimages: list[bytes]) -> list[dict[str, Any]]:
+    """The same of many, in half the time.
+
+    Raises:
+        ValueError: one of them is none.
+    """
+    found: list[Any] = list(map(orjson.loads, preimages))
+    if not _stand_in_bytes(preimages, found):
         raise ValueError("not written in the canonical form")
-    if type(members) is not dict or tuple(map(type, members.values())) != _types_of(tuple(members)):  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-        raise ValueError("its members are not those of an event")
-    if members["version"] != LEAF_VERSION or members.get("form", "raw") != "raw":  # pyright: ignore[reportUnknownMemberType]
-        raise ValueError("its version or form is not known")
-    return members  # pyright: ignore[reportUnknownVariableType]
+    for members in found:
+        if type(members) is not dict or tuple(map(type, members.values())) != _types_of(tuple(members)):  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+            raise ValueError("its members are not those of an event")
+        if members["version"] != LEAF_VERSION or members.get("form", "raw") != "raw":  # pyright: ignore[reportUnknownMemberType]
+            raise ValueError("its version or form is not known")
+    return found
 
 
 @lru_cache(256)
@@ -179,19 +190,23 @@ def _is_plain(text: str) -> bool:
     return not unsure.search(text) or not _UNSURE_NUMBER_IN_ARRAY.search(_STRING.sub("", text))
 
 
-def _stands_in_bytes(preimage: bytes, value: object) -> bool:
-    """Whether RFC 8785 writes this value, read from these bytes, in the same bytes."""
+def _stand_in_bytes(preimages: list[bytes], values: list[Any]) -> bool:
+    """Whether RFC 8785 writes these values, read from these bytes, in the same bytes."""
+    together = b"\n".join(preimages)
+    arrays = b"[" in together
     plain = (
-        preimage.count(b"{") + (arrays := preimage.count(b"[")) <= MAX_DEPTH
-        and b"\\u" not in preimage
-        and not _UNSURE_IN_BYTES.search(preimage)
-        and not (arrays and _UNSURE_IN_ARRAY_BYTES.search(preimage))
-        and (preimage.isascii() or not _BEYOND_16_BITS.search(preimage.decode()))
+        b"\\u" not in together
+        and not _UNSURE_IN_BYTES.search(together)
+        and not (arrays and _UNSURE_IN_ARRAY_BYTES.search(together))
+        and (together.isascii() or not _BEYOND_16_BITS.search(together.decode()))
+        and max(one.count(b"{") + one.count(b"[") for one in preimages) <= MAX_DEPTH
     )
     if plain:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS) == preimage
+        return [orjson.dumps(value, option=orjson.OPT_SORT_KEYS) for value in values] == preimages
+    if len(preimages) > 1:
+        return all(_stand_in_bytes([one], [value]) for one, value in zip(preimages, values, strict=True))
     # The event around its payloads is a level more.
-    return _exactly(preimage.decode(), MAX_DEPTH + 1) == preimage
+    return _exactly(together.decode(), MAX_DEPTH + 1) == together
 
 
 def _sorts_otherwise(text: str) -> bool:

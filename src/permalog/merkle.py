@@ -281,12 +281,13 @@ def verify_range(leaves: Iterable[bytes], closing: Closing, root: bytes) -> None
 
 
 def _exactly(stream: Iterator[bytes], count: int) -> Iterator[bytes]:
-    for _ in range(count):
-        leaf = next(stream, None)
-        if leaf is None:
-            raise Malformed(ProofCode.LENGTH, "there are too few leaves")
-        _check_hashes(leaf)
+    left = count
+    for left, leaf in zip(range(count - 1, -1, -1), stream, strict=False):  # noqa: B007  in this order: no leaf too many is taken
+        if len(leaf) != HASH_BYTES:
+            _check_hashes(leaf)
         yield leaf
+    if left:
+        raise Malformed(ProofCode.LENGTH, "there are too few leaves")
 
 
 def _outside(start: int, end: int, size: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:

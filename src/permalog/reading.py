@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TextIO, cast
 
+from permalog import evidence as bundles
 from permalog import export as exports
 from permalog.event import Actor, current_actor
 from permalog.filters import Filters
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
     from typing import Unpack
     from uuid import UUID
 
+    from permalog.bundle import Manifest
     from permalog.database import Database
     from permalog.event import Event, Owner, Source
     from permalog.export import Exported
     from permalog.export_formats import ExportFormat
     from permalog.filters import FilterArguments
+    from permalog.keys import Keys
     from permalog.stored import StoredEvent
 
 _NOBODY: Final = Actor.system("permalog")
@@ -141,3 +144,67 @@ class Reading:
             source=through,
             viewer=viewer,
         )
+
+    def evidence(  # noqa: PLR0913  who asks, for what, and by which key it is signed
+        self,
+        owner: Owner,
+        file: BinaryIO,
+        *,
+        keys: Keys,
+        actor: Actor | None = None,
+        through: Source | None = None,
+        viewer: Viewer = Viewer.STAFF,
+        epoch: int | None = None,
+        progress: Callable[[int, int], object] = lambda _done, _of: None,
+        **filters: Unpack[FilterArguments],
+    ) -> Manifest:
+        """Writes an evidence bundle (docs/evidence-bundle.md) of the sealed events that the filters select.
+
+        It is on record before its first byte is written. Nothing is written where it cannot be made.
+
+        Args:
+            owner: whose log.
+            file: where to.
+            keys: the log's: the present one signs.
+            actor: who asks; else that of `acting_as`, else the system.
+            through: becomes the record's `source`.
+            viewer: to a customer, staff are masked: the bundle may be handed on.
+            epoch: whose tree; else the present one's.
+            progress: told how many leaves of the range are done, and of how many.
+            filters: those of every reading method.
+
+        Raises:
+            NoEvidence: the log has no checkpoint, or its owner was erased.
+            NotProven: the log is not as it was sealed: `permalog verify` says more.
+        """
+        found: list[Manifest] = []
+        who = actor or current_actor() or _NOBODY
+        wanted = bundles.Wanted(owner, who, Filters(**filters), viewer, through, epoch)
+        file.writelines(self._bundle(wanted, keys, progress, found.append))
+        return found[0]
+
+    def evidence_stream(  # noqa: PLR0913  as above
+        self,
+        owner: Owner,
+        *,
+        keys: Keys,
+        actor: Actor,
+        through: Source | None = None,
+        viewer: Viewer = Viewer.STAFF,
+        epoch: int | None = None,
+        **filters: Unpack[FilterArguments],
+    ) -> Generator[bytes]:
+        """The same in pieces; the first comes when the whole is made."""
+        return self._bundle(bundles.Wanted(owner, actor, Filters(**filters), viewer, through, epoch), keys)
+
+    def _bundle(
+        self,
+        wanted: bundles.Wanted,
+        keys: Keys,
+        progress: Callable[[int, int], object] = lambda _done, _of: None,
+        made: Callable[[Manifest], object] = lambda _: None,
+    ) -> Generator[bytes]:
+        return bundles.evidence(
+            self._database, wanted, keys.signer(),
+            record=self._record_now, keys=keys.known(), progress=progress, made=made,
+        )  # fmt: skip

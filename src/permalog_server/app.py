@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from permalog_server import problem
 from permalog_server.accounts import Accounts
 from permalog_server.allowance import Allowance, Places
-from permalog_server.documents import ExportRequest
+from permalog_server.documents import EvidenceRequest, ExportRequest
 from permalog_server.entry import Desk, organization_of_route
 from permalog_server.forgetting import Office
 from permalog_server.guard import Guard, Limits
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from permalog import Permalog
+    from permalog.keys import Keys
 
 REQUESTS_A_MINUTE: Final = 120_000
 """For one token, over all processes: more than two cores answer, so that it only ever stops what runs wild."""
@@ -44,6 +45,7 @@ def create_app(  # noqa: PLR0913  its options
     log: Permalog,
     *,
     journal: Path,
+    keys: Keys | None = None,
     requests_a_minute: int = REQUESTS_A_MINUTE,
     limits: Limits | None = None,
     public_logs: bool = False,
@@ -54,6 +56,7 @@ def create_app(  # noqa: PLR0913  its options
     Args:
         log: an open log.
         journal: the file outside the database in which erasures are noted.
+        keys: those of the logs; without them no evidence is made.
         requests_a_minute: for each token.
         limits: of sizes, times and numbers.
         public_logs: whether checkpoints and hash tiles are for anybody, without a token.
@@ -86,6 +89,7 @@ def create_app(  # noqa: PLR0913  its options
         writing=CapacityLimiter(WRITERS),
         office=Office(log, accounts, journal),
         public_logs=public_logs,
+        keys=keys,
     )
     app.state.desk = desk
     app.state.parameters = {}
@@ -113,7 +117,7 @@ def _describe(app: FastAPI) -> None:
         document = made()
         schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
         if "ProblemDocument" not in schemas:
-            models: tuple[type[BaseModel], ...] = (ProblemDocument, ExportRequest)
+            models: tuple[type[BaseModel], ...] = (ProblemDocument, ExportRequest, EvidenceRequest)
             for model in models:
                 schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
                 schemas.update(schema.pop("$defs", {}))

@@ -72,6 +72,14 @@ class ExportRequest(SelectionQuery):
     format: Literal["csv", "json", "ndjson"]
 
 
+class EvidenceRequest(SelectionQuery):
+    """An evidence bundle: the list's filters, and whose tree."""
+
+    epoch: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = Field(
+        default=None, description="Of this epoch's tree; else of the present one's."
+    )
+
+
 def _like(example: JsonDict) -> ConfigDict:
     return ConfigDict(json_schema_extra={"example": example})
 
@@ -270,6 +278,18 @@ EXPORT_BODY: Final[dict[str, Any]] = {
     }
 }
 """What `POST …/export` takes; read, like the events, once it is known who sends it."""
+EVIDENCE_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/EvidenceRequest"},
+                "example": {"start": "2026-01-01", "end": "2026-07-01"},
+            }
+        },
+    }
+}
+"""What `POST …/evidence` takes."""
 BATCH_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,

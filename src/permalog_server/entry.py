@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from anyio import CapacityLimiter
 
     from permalog import Permalog
+    from permalog.keys import Keys
     from permalog_server.forgetting import Office
     from permalog_server.writing import Writers
 
@@ -49,6 +50,7 @@ class Need(NamedTuple):
 
 READING: Final = Need(frozenset({READ}), AUDITORS, _VIEWED)
 EXPORTING: Final = Need(frozenset({EXPORT}), AUDITORS, "security.audit_log.exported")
+PROVING: Final = Need(frozenset({EXPORT}), AUDITORS, "security.audit_log.evidence_created")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class Desk:
     office: Office
     public_logs: bool
     """Whether anybody may read checkpoints and hash tiles."""
+    keys: Keys | None
+    """Those of the logs, which sign evidence."""
 
     def once(self, seconds: int, *what: object, event: Event) -> None:
         """Records an event unless the same was noticed within so many seconds, by whichever process."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import TYPE_CHECKING, Final, TextIO
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final, TextIO
 
 import orjson
 
+from permalog.errors import InvalidQuery
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Generator, Iterable, Sequence
 
 WIDE: Final = 1000
 """How wide a table is where no terminal says: columns must not be folded when the output goes to a file."""
@@ -44,3 +50,34 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+@contextmanager
+def target(path: Path | None) -> Generator[BinaryIO]:
+    """Where to write: standard output, or a file that takes its name only when all is in it."""
+    if path is None:
+        yield sys.stdout.buffer
+        return
+    if path.exists() and not path.is_file():
+        with _open(path) as file:  # a device or a pipe
+            yield file
+        return
+    try:
+        number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise InvalidQuery("output", f"cannot be written: {error.strerror}") from error
+    try:
+        with os.fdopen(number, "wb") as file:
+            yield file
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("wb")
+    except OSError as error:
+        raise InvalidQuery("output", f"cannot be written: {error.strerror}") from error

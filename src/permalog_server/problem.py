@@ -23,7 +23,9 @@ from permalog.errors import (
     EventNotFound,
     InvalidEvent,
     InvalidQuery,
+    NoEvidence,
     NotAllowed,
+    NotProven,
     NotSealed,
 )
 from permalog_server.accounts import UnknownToken
@@ -136,8 +138,8 @@ def of(error: Exception) -> Problem | None:  # noqa: C901, PLR0911  one return a
             return Problem(HTTPStatus.NOT_FOUND, "there is no such event in this log")
         case NotSealed():
             return Problem(HTTPStatus.CONFLICT, str(error), headers={"Retry-After": "2"})
-        case ContentConflict():
-            return Problem(HTTPStatus.CONFLICT, str(error), [(error.field, "was used before with other content")])
+        case ContentConflict() | NoEvidence() | NotProven():
+            return _conflict(error)
         case DatabaseProblem() | OperationalError() | InterfaceError() | PoolTimeout() | ReadOnlySqlTransaction():
             return Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE, "the database cannot be reached", headers={"Retry-After": "5"}
@@ -152,6 +154,16 @@ def of(error: Exception) -> Problem | None:  # noqa: C901, PLR0911  one return a
             return None
 
 
+def _conflict(error: ContentConflict | NoEvidence | NotProven) -> Problem:
+    match error:
+        case ContentConflict():
+            return Problem(HTTPStatus.CONFLICT, str(error), [(error.field, "was used before with other content")])
+        case NoEvidence():
+            return Problem(HTTPStatus.CONFLICT, str(error))
+        case NotProven():
+            return Problem(HTTPStatus.CONFLICT, "the log is not as it was sealed: its operator can see where")
+
+
 def install(app: FastAPI) -> None:
     """Makes every error of the application a problem document."""
 
@@ -159,6 +171,8 @@ def install(app: FastAPI) -> None:
         problem = of(error)
         if problem is None:
             raise error
+        if isinstance(error, NotProven):
+            _log.error("not proven", request_id=request.state.request_id, code=error.code.value)
         if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
             _log.error("no database", request_id=request.state.request_id, exc_info=error)
         response = problem.response()
@@ -167,6 +181,8 @@ def install(app: FastAPI) -> None:
         return response
 
     for kind in (Problem, UnknownToken, InvalidQuery, InvalidEvent, EventNotFound, ContentConflict, NotSealed):
+        app.add_exception_handler(kind, answer)
+    for kind in (NoEvidence, NotProven):
         app.add_exception_handler(kind, answer)
     for kind in (DatabaseProblem, OperationalError, InterfaceError, ReadOnlySqlTransaction, PoolTimeout):
         app.add_exception_handler(kind, answer)

@@ -41,6 +41,7 @@ def test_each_attempt_of_a_member_is_on_record(site: Site, people: People) -> No
         ("GET", f"/events/{uuid.uuid4()}", None, VIEWED),
         ("POST", "/export", {"format": "csv"}, "security.audit_log.exported"),
         ("POST", "/events", {"events": []}, DENIED),
+        ("POST", "/evidence", {}, "security.audit_log.evidence_created"),
     ]
     with site.client(people.token("member")) as client:
         for method, path, body, _ in ways:
@@ -98,7 +99,7 @@ def test_nothing_is_recorded_for_an_organization_that_is_not(site: Site, people:
 
 
 @pytest.mark.parametrize(
-    "method_and_path", ["GET /events", "GET /summary", "GET /actions", "POST /export", "POST /events"]
+    "method_and_path", ["GET /events", "GET /summary", "GET /actions", "POST /export", "POST /events", "POST /evidence"]
 )
 def test_not_a_member_and_no_such_organization_look_alike(site: Site, people: People, method_and_path: str) -> None:
     method, path = method_and_path.split()

@@ -5,13 +5,16 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psycopg
 import pytest
 
+from bundles import SIGNER
+from naive_sealing import seal
 from permalog import Actor, Event, Owner, Resource
 from permalog_server.accounts import SCOPES
 from permalog_server.app import EXPORTS, EXPORTS_EACH, REQUESTS_A_MINUTE
 from permalog_server.documents import SelectionQuery
-from permalog_server.entry import EXPORTING, READING, Need
+from permalog_server.entry import EXPORTING, PROVING, READING, Need
 from permalog_server.guard import Limits
 from permalog_server.paths import ORGANIZATION, PERSONAL
 from permalog_server.problem import title_of
@@ -51,6 +54,7 @@ NEEDS: dict[str, Need] = {
     "GET /v1/audit-log/summary": READING,
     "GET /v1/audit-log/actions": READING,
     "POST /v1/audit-log/export": EXPORTING,
+    "POST /v1/audit-log/evidence": PROVING,
     "POST /v1/audit-log/events": WRITING,
     "DELETE /v1/users/{user_id}": FORGETTING,
 } | {
@@ -125,8 +129,12 @@ def test_the_examples_are_answered_as_the_page_says(site: Site, route: str) -> N
     )  # fmt: skip
     site.log.flush()
     log_id = Owner.user(owner).log_id
-    for epoch, events in ((1, [receipt.id]), (2, None)):
-        Planted(site.database, log_id, epoch).grow(some_leaves(1), events)
+    if route.endswith("/evidence"):
+        with psycopg.connect(site.database) as connection:
+            seal(connection, log_id, SIGNER)
+    else:
+        for epoch, events in ((1, [receipt.id]), (2, None)):
+            Planted(site.database, log_id, epoch).grow(some_leaves(1), events)
     head, _, body = ROUTES[route].request.partition("\n\n")
     first, *headers = head.strip().splitlines()
     method, path = first.split(" ")

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import Annotated
 
 import typer
 
-from permalog.errors import InvalidQuery
 from permalog.export_formats import ExportFormat
 from permalog.filters import FilterArguments
 from permalog_server.commands.options import As, Json, OwnerText, filtered, owner_of
-from permalog_server.output import print_json
+from permalog_server.output import print_json, target
 from permalog_server.standing import reader_of
 from permalog_server.wiring import open_log
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 
 @filtered
@@ -45,39 +38,8 @@ def export(
     whose = owner_of(owner)
     with open_log() as log:
         actor, viewer = reader_of(log, whom, whose)
-        with _target(output) as file:
+        with target(output) as file:
             done = log.export(whose, form, file, actor=actor, viewer=viewer, through="cli", **filters)
     if as_json:
         report = {"rows": done.rows, "first_id": done.first_id, "last_id": done.last_id, "complete": done.complete}
         print_json(report, sys.stdout if output is not None else sys.stderr)
-
-
-@contextmanager
-def _target(path: Path | None) -> Generator[BinaryIO]:
-    """Where to write: standard output, or a file that takes its name only when all is in it."""
-    if path is None:
-        yield sys.stdout.buffer
-        return
-    if path.exists() and not path.is_file():
-        with _open(path) as file:  # a device or a pipe
-            yield file
-        return
-    try:
-        number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise InvalidQuery("output", f"cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(number, "wb") as file:
-            yield file
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
-
-
-def _open(path: Path) -> BinaryIO:
-    try:
-        return path.open("wb")
-    except OSError as error:
-        raise InvalidQuery("output", f"cannot be written: {error.strerror}") from error

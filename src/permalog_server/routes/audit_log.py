@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
 
 import orjson
@@ -12,14 +12,17 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import ValidationError
 
+from permalog.errors import NoEvidence
 from permalog.proofs import prove_event
 from permalog_server.accounts import RECORD, WRITE
 from permalog_server.bodies import document_of, read
 from permalog_server.documents import (
     BATCH_BODY,
+    EVIDENCE_BODY,
     EXPORT_BODY,
     CatalogueDocument,
     EventDocument,
+    EvidenceRequest,
     ExportRequest,
     PageDocument,
     PageQuery,
@@ -27,7 +30,7 @@ from permalog_server.documents import (
     SelectionQuery,
     SummaryDocument,
 )
-from permalog_server.entry import EXPORTING, READING, Desk, Entry, Guest, Need
+from permalog_server.entry import EXPORTING, PROVING, READING, Desk, Entry, Guest, Need
 from permalog_server.problem import described, of_faults
 from permalog_server.streaming import Stream
 from permalog_server.writing import store
@@ -38,6 +41,7 @@ WRITING: Final = Need(frozenset({WRITE, RECORD}), frozenset(), "security.access.
 _JSON: Final = "application/json"
 _MEDIA: Final = {"csv": "text/csv; charset=utf-8", "json": _JSON, "ndjson": "application/x-ndjson"}
 _ERRORS: Final = described(401, 403, 404, 422, 503)
+_PROOF_ERRORS: Final = described(401, 403, 404, 408, 409, 422, 503)
 _BODY_ERRORS: Final = described(401, 403, 404, 408, 422, 503)
 _TEXT: Final = {"schema": {"type": "string"}}
 _LINES: Final = "id,occurred_at,recorded_at,recorded_by,action,outcome,actor_type,actor_id,actor_email,actor_name,…\r\n"
@@ -53,6 +57,13 @@ _PROOF: Final[dict[str, Any]] = {
     "description": "A tlog-proof file.",
     "content": {"text/plain": {**_TEXT, "example": "c2sp.org/tlog-proof@v1\nindex 4711\n…"}},
 }
+
+
+_EVIDENCE: Final[dict[str, Any]] = {
+    "description": "A zip as docs/evidence-bundle.md describes it.",
+    "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
+}
+Body = TypeVar("Body", ExportRequest, EvidenceRequest)
 
 
 class Written(Response):
@@ -122,8 +133,22 @@ def actions(guest: Guest) -> dict[str, Any]:
 async def export(guest: Guest, request: Request) -> Response:
     """All events that the filters select, newest first, as a stream of any size."""
     entry = await run_in_threadpool(guest.admit, EXPORTING)
-    wanted = _export_request(await read(request))
+    wanted = _read_as(ExportRequest, await read(request))
     return await to_thread.run_sync(_started, guest.desk, entry, wanted, limiter=guest.desk.exporting)
+
+
+@router.post(
+    "/evidence",
+    response_class=Response,
+    responses={200: _EVIDENCE, **_PROOF_ERRORS},
+    summary="Make an evidence bundle",
+    openapi_extra=EVIDENCE_BODY,
+)
+async def evidence(guest: Guest, request: Request) -> Response:
+    """The sealed events that the filters select, with all that proves them, in one file; it is on record."""
+    entry = await run_in_threadpool(guest.admit, PROVING)
+    wanted = _read_as(EvidenceRequest, await read(request))
+    return await to_thread.run_sync(_proven, guest.desk, entry, wanted, limiter=guest.desk.exporting)
 
 
 @router.post(
@@ -146,9 +171,9 @@ def _filters(wanted: SelectionQuery) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value not in (None, [])}
 
 
-def _export_request(body: bytes) -> ExportRequest:
+def _read_as(kind: type[Body], body: bytes) -> Body:
     try:
-        return ExportRequest.model_validate(document_of(body))
+        return kind.model_validate(document_of(body))
     except ValidationError as error:
         raise of_faults(error.errors(include_url=False, include_input=False)) from None
 
@@ -161,3 +186,16 @@ def _started(desk: Desk, entry: Entry, wanted: ExportRequest) -> Stream:
     held = desk.exports.hold(entry.holder.token_id, pieces)
     name = f'attachment; filename="audit-log.{wanted.format}"'
     return Stream(next(held), held, desk.exporting, _MEDIA[wanted.format], {"Content-Disposition": name})
+
+
+def _proven(desk: Desk, entry: Entry, wanted: EvidenceRequest) -> Stream:
+    """A bundle that is made, and of which the record is committed."""
+    if desk.keys is None:
+        raise NoEvidence("this service has no signing key, so that nothing is sealed here")
+    pieces = desk.log.evidence_stream(
+        entry.owner, keys=desk.keys, actor=entry.actor, through="api", viewer=entry.viewer, epoch=wanted.epoch,
+        **_filters(wanted),
+    )  # fmt: skip
+    held = desk.exports.hold(entry.holder.token_id, pieces)
+    name = {"Content-Disposition": 'attachment; filename="audit-log-evidence.zip"'}
+    return Stream(next(held), held, desk.exporting, "application/zip", name)
