@@ -50,6 +50,7 @@ COMMANDS: Final = {
     "summary": Command("summary", "Count events by action, by actor and by day."),
     "actions": Command("actions", "List the actions that the log knows, retired ones included."),
     "export": Command("export", "Write the events of a log as CSV, JSON or NDJSON; recorded in the log."),
+    "evidence": Command("evidence", "Write events with all that proves them into one file; recorded in the log."),
     "serve": Command("serve", "Serve the HTTP API, and seal events where the login may."),
     "seal": Command("seal", "Seal events and sign checkpoints, until Ctrl-C or SIGTERM."),
     "key": Command("key", "Show the key that signs checkpoints, or replace it.", "app"),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from permalog import Permalog
+    from permalog.keys import Keys
 
 GRACE_SECONDS: Final = 20
 """How long running answers may go on after the signal to stop; an export that is not done then is recorded as such."""
@@ -29,10 +30,10 @@ HEAD: Final = 128 * 1024
 """Bytes of a request's line and headers; enough to tell who sends a query of 100 kB that it is too long."""
 
 
-def serve(log: Permalog, *, host: str, port: int, as_json: bool = False) -> None:
+def serve(log: Permalog, *, keys: Keys | None, host: str, port: int, as_json: bool = False) -> None:
     """Serves the API over an open log until a signal ends it."""
     run(
-        create_app(log, journal=journal(), public_logs=settings().are_logs_public),
+        create_app(log, journal=journal(), keys=keys, public_logs=settings().are_logs_public),
         host=host,
         port=port,
         as_json=as_json,

@@ -17,10 +17,11 @@ from permalog_server.output import print_json
 from permalog_server.sample import DAYS, NORTHWIND, OWNERS, sample_events
 from permalog_server.sealer import sealing
 from permalog_server.serving import serve
-from permalog_server.wiring import Place, open_database, open_log, operator_at_console, signing
+from permalog_server.wiring import Place, open_database, open_log, operator_at_console, signing, signing_key
 
 if TYPE_CHECKING:
     from permalog.client import Permalog
+    from permalog.keys import Keys
 
 
 def demo(
@@ -47,7 +48,7 @@ def demo(
             _show(log, place, added, duplicate)
         if not once:
             with sealing(log, place):
-                _serve(log, host, port, as_json=as_json)
+                _serve(log, signing_key(place), host, port, as_json=as_json)
 
 
 def _show(log: Permalog, place: Place, added: int, duplicate: int) -> None:
@@ -58,7 +59,7 @@ def _show(log: Permalog, place: Place, added: int, duplicate: int) -> None:
     _say_where_and_what_next(place)
 
 
-def _serve(log: Permalog, host: str, port: int, *, as_json: bool) -> None:
+def _serve(log: Permalog, keys: Keys | None, host: str, port: int, *, as_json: bool) -> None:
     """Serves the sample, with a token for its organisation that lasts a day."""
     accounts = Accounts(log.database)
     organization = NORTHWIND.organization_id
@@ -73,7 +74,7 @@ Over HTTP, with a token that lasts a day:
   curl -H 'Authorization: Bearer {token}' \\
     http://{host}:{port}/v1/organizations/{organization}/audit-log/events?limit=2
 """)
-    serve(log, host=host, port=port, as_json=as_json)
+    serve(log, keys=keys, host=host, port=port, as_json=as_json)
 
 
 def _import_sample(log: Permalog) -> tuple[int, int]:

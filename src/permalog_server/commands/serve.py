@@ -5,7 +5,7 @@ from __future__ import annotations
 from permalog_server.commands.options import LOOPBACK, Host, Json, Port
 from permalog_server.sealer import sealing
 from permalog_server.serving import serve as run
-from permalog_server.wiring import open_database, open_log
+from permalog_server.wiring import open_database, open_log, signing_key
 
 
 def serve(*, host: Host = LOOPBACK, port: Port = 8080, as_json: Json = False) -> None:
@@ -15,4 +15,4 @@ def serve(*, host: Host = LOOPBACK, port: Port = 8080, as_json: Json = False) ->
     is the embedded one.
     """
     with open_database() as place, open_log(place) as log, sealing(log, place):
-        run(log, host=host, port=port, as_json=as_json)
+        run(log, keys=signing_key(place), host=host, port=port, as_json=as_json)
