@@ -67,8 +67,8 @@ def fall(url: str, pid: int, manner: Manner) -> None:
     if manner == "process":
         os._exit(DIED)
     with psycopg.connect(url, autocommit=True) as other:
-        # As a plain statement of the protocol: the counted cursor is not used.
-        other.pgconn.exec_(f"SELECT pg_terminate_backend({pid})".encode())
+        # It waits for the end. As a plain statement of the protocol: the counted cursor is not used.
+        other.pgconn.exec_(f"SELECT pg_terminate_backend({pid}, 10000)".encode())
 
 
 SAFE = Extracted(
