@@ -123,6 +123,12 @@ class Settings:
         default=None,
         metadata=_about("PERMALOG_LLM_MODEL", "The model that is asked, unless an owner chose another"),
     )
+    clone_from: str | None = field(
+        default=None,
+        metadata=_about(
+            "PERMALOG_CLONE_FROM", "Where an analysis clones {repository} from, over HTTPS or by path; else github.com"
+        ),
+    )
     sentry_dsn: str | None = field(
         default=None,
         metadata=_about(

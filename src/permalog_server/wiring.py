@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+    from security_agent.github import GitHub
+
 ACTIONS: Final[Catalogue] = BUILT_IN | CATALOGUE
 """Every action of this installation."""
 
@@ -131,3 +133,22 @@ def open_log(place: Place | None = None, *, importing: bool = False) -> Generato
     hook = report_to_sentry if settings().sentry_dsn else None
     with Permalog.connect(place.url, catalogue=CATALOGUE, on_failure=hook, importing=importing) as log:
         yield log
+
+
+@contextmanager
+def open_github() -> Generator[GitHub | None]:
+    """GitHub, as the App of the settings; None where no App is configured.
+
+    Raises:
+        NotConfigured: the settings name one, and it cannot be used.
+        OSError: the file with the key cannot be read.
+    """
+    chosen = settings()
+    if chosen.github_app_id is None or chosen.github_private_key is None:
+        yield None
+        return
+    from security_agent.github import GitHub  # noqa: PLC0415  most commands ask no GitHub
+
+    key = chosen.github_private_key.read_text(encoding="utf-8")
+    with GitHub(chosen.github_app_id, key, chosen.github_api_url) as github:
+        yield github

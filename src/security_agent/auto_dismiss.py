@@ -37,6 +37,8 @@ class Bulk:
 
     correlation_id: str
     finding_ids: list[UUID]
+    write_backs: list[UUID]
+    """What GitHub is to be told: jobs that wait."""
 
 
 def eligible(agent: Agent, owner: Owner) -> Eligible:
@@ -63,25 +65,26 @@ def dismiss_eligible(agent: Agent, owner: Owner, acting: Acting) -> Bulk:
         if not enabled:
             raise Conflict("automatic dismissal is off: enable the agent and auto_dismiss in its configuration")
         candidates = _candidates(connection, owner)
-    bulk = Bulk(str(uuid4()), [])
+    bulk = Bulk(str(uuid4()), [], [])
     for finding_id in candidates:
-        if _dismiss_one(agent, owner, finding_id, acting, bulk.correlation_id):
-            bulk.finding_ids.append(finding_id)
+        _dismiss_one(agent, owner, finding_id, acting, bulk)
     return bulk
 
 
-def _dismiss_one(agent: Agent, owner: Owner, finding_id: UUID, acting: Acting, correlation_id: str) -> bool:
+def _dismiss_one(agent: Agent, owner: Owner, finding_id: UUID, acting: Acting, bulk: Bulk) -> None:
     with agent.changing(owner) as connection:
         try:
             case = hold(connection, owner.log_id, finding_id)
         except NotFound:
-            return False
+            return
         decision, analysis_id = _decided(connection, case)
         if case.status != "open" or not decision.dismiss or analysis_id is None:
-            return False
-        dismiss_automatically(agent, connection, case, decision, trigger="bulk", analysis_id=analysis_id,
-                              correlation_id=correlation_id, acting=acting)  # fmt: skip
-        return True
+            return
+        order = dismiss_automatically(agent, connection, case, decision, trigger="bulk", analysis_id=analysis_id,
+                                      correlation_id=bulk.correlation_id, acting=acting)  # fmt: skip
+    bulk.finding_ids.append(finding_id)
+    if order is not None:
+        bulk.write_backs.append(order)
 
 
 def _decided(connection: Connection, case: Case) -> tuple[Decision, UUID | None]:

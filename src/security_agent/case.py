@@ -103,6 +103,18 @@ def owner_of(connection: Connection, log_id: UUID) -> Owner:
     return Owner(organization_id=row[0], user_id=row[1])
 
 
+def whose(connection: Connection, finding_id: UUID) -> Owner:
+    """Whose finding it is, for those who know its id only.
+
+    Raises:
+        NotFound: there is none of this id.
+    """
+    row = connection.execute(query("judgement", "log_of_finding"), {"finding_id": finding_id}).fetchone()
+    if row is None:
+        raise NotFound("there is no such finding")
+    return owner_of(connection, row[0])
+
+
 def look(connection: Connection, log_id: UUID, finding_id: UUID) -> Case:
     """A finding as it is now.
 

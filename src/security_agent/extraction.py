@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Type
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from permalog import PermalogError
+from security_agent.errors import AgentError
 
 if TYPE_CHECKING:
     from security_agent.llm import Model
@@ -66,7 +66,7 @@ class Extracted(BaseModel):
     extractor: Extractor
 
 
-class NotExtracted(PermalogError):
+class NotExtracted(AgentError):
     """No structured result could be made of what a runner handed over.
 
     Attributes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from security_agent.queue import forget_jobs
 from security_agent.sql import query
 
 if TYPE_CHECKING:
@@ -31,3 +32,4 @@ def forget_owner(connection: Connection, owner: Owner) -> None:
     whose = {"log": owner.log_id, "organization": owner.organization_id, "user": owner.user_id}
     connection.execute(query("forgetting", "wait_for_owner"), whose)
     connection.execute(query("forgetting", "forget_owner"), whose)
+    forget_jobs(connection, owner.log_id)

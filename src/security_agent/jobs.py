@@ -68,7 +68,8 @@ class Worker:
             working = asyncio.ensure_future(
                 app.run_worker_async(
                     queues=[QUEUE],
-                    concurrency=AT_ONCE,
+                    # One after the other, so that what a job puts into the queue is seen before it is idle.
+                    concurrency=1 if until_idle else AT_ONCE,
                     wait=not until_idle,
                     fetch_job_polling_interval=self.poll_seconds,
                     shutdown_graceful_timeout=GRACE_SECONDS,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from permalog import PermalogError
+from security_agent.errors import AgentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,14 +49,14 @@ class Trouble(StrEnum):
     """The answer is not of the form asked for, or too large."""
 
 
-class OutOfCredit(PermalogError):
+class OutOfCredit(AgentError):
     """The model's endpoint asks for payment (402)."""
 
     def __init__(self) -> None:
         super().__init__("the model's endpoint is out of credit: top it up, or set another one")
 
 
-class ModelFailed(PermalogError):
+class ModelFailed(AgentError):
     """There is no answer that could be used. The message holds nothing of what the endpoint said: it may echo a key."""
 
     def __init__(self, trouble: Trouble, detail: str) -> None:
@@ -203,7 +203,7 @@ def _meaning(error: Exception) -> Exception:
             return error
 
 
-def _of_status(status: int) -> PermalogError:
+def _of_status(status: int) -> AgentError:
     if status == HTTPStatus.PAYMENT_REQUIRED:
         return OutOfCredit()
     refused = status < HTTPStatus.INTERNAL_SERVER_ERROR

@@ -14,7 +14,7 @@ from tempfile import TemporaryFile
 from threading import Event
 from typing import IO, TYPE_CHECKING, Final
 
-from permalog import PermalogError
+from security_agent.errors import AgentError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ _WATCH_SECONDS: Final = 0.05
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 
 
-class SandboxFailed(PermalogError):
+class SandboxFailed(AgentError):
     """The code could not be looked at.
 
     Attributes:
@@ -38,7 +38,7 @@ class SandboxFailed(PermalogError):
         self.code = code
 
 
-class Stopped(PermalogError):
+class Stopped(AgentError):
     """The process is to end: what was begun is to be begun again by another."""
 
     def __init__(self) -> None:

@@ -1,7 +1,9 @@
 -- name: defer
 -- A job of the queue, in the transaction of what it follows from. Its arguments are ids, and nothing else.
 SELECT jobs.procrastinate_defer_jobs_v1(ARRAY[ROW(%(queue)s, %(task)s, %(priority)s, NULL, NULL,
-    %(arguments)s::jsonb, clock_timestamp() + make_interval(secs => %(seconds)s))::jobs.procrastinate_job_to_defer_v1]);
+    %(arguments)s::jsonb,
+    CASE WHEN %(seconds)s > 0 THEN clock_timestamp() + make_interval(secs => %(seconds)s) END
+    )::jobs.procrastinate_job_to_defer_v1]);
 
 -- name: list
 SELECT j.id, j.task_name, j.status::text, j.attempts, j.args, j.scheduled_at,
