@@ -18,6 +18,7 @@ from permalog.query import ROW
 from permalog.selection import Selection, select
 from permalog.sql import query
 from permalog.stored import Row, Stored, as_seen
+from permalog.tree import head_of
 from permalog.viewer import Viewer
 
 if TYPE_CHECKING:
@@ -114,10 +115,11 @@ def stream(  # noqa: PLR0913  as above
     with database.reading(owner.log_id, viewer) as connection:
         selection = select(connection, owner.log_id, filters)
         row = connection.execute(query("read", "newest"), {"log_id": owner.log_id}).fetchone()
+        head = head_of(connection, owner.log_id)
     bound = OLDEST if row is None else UUID(int=row[0].int + 1)
     # The records of this export may be older than the newest event, whose clock may be ahead.
     pages = _Pages(database, owner.log_id, viewer, selection.apart_from(correlation_id))
-    about = _Record(owner, actor, source, correlation_id, format, filters)
+    about = _Record(owner, actor, source, correlation_id, format, filters, None if head is None else head.size)
     return _Streaming(pages, bound, form, about, record, Exported() if exported is None else exported).chunks()
 
 
@@ -165,10 +167,16 @@ class _Record:
     correlation_id: str
     format: str
     filters: Filters
+    tree_size: int | None
 
     def started(self) -> Event:
         return self._event(
-            {"phase": "started", "format": self.format, "filters": dict(self._filters()), "tree_size": None}
+            {
+                "phase": "started",
+                "format": self.format,
+                "filters": dict(self._filters()),
+                "tree_size": self.tree_size,
+            }
         )
 
     def finished(self, exported: Exported) -> Event:

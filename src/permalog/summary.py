@@ -98,16 +98,21 @@ class _Group(NamedTuple):
 
 
 def summary(database: Database, owner: Owner, filters: Filters = EVERYTHING, viewer: Viewer = Viewer.STAFF) -> Summary:
-    """Counts over the events that the filters select: exact, within one scan.
+    """Counts over the events that the filters select: exact.
+
+    Without filters they come from what the sealer has counted, and from the events that wait for it, so that the size
+    of the log does not count; else from one scan.
 
     Raises:
         InvalidQuery: an action is unknown.
     """
     with database.reading(owner.log_id, viewer) as connection:
-        selection = select(connection, owner.log_id, filters)
-        statement = sql.SQL(query("summary", "counts")).format(where=selection.where)
-        with connection.cursor(row_factory=args_row(_Group)) as cursor:
-            groups = cursor.execute(statement, selection.parameters, prepare=False).fetchall()
+        if filters == EVERYTHING:
+            groups = _groups(connection, sql.SQL(query("summary", "all_counts")), {"log_id": owner.log_id})
+        else:
+            selection = select(connection, owner.log_id, filters)
+            statement = sql.SQL(query("summary", "counts")).format(where=selection.where)
+            groups = _groups(connection, statement, selection.parameters)
         actors = _actors(connection, owner.log_id, [group for group in groups if group.grouping == _BY_ACTOR])
     total = next(group for group in groups if group.grouping == _TOTAL)
     actions = [ActionCount(group.action, group.events) for group in groups if group.grouping == _BY_ACTION]
@@ -120,6 +125,11 @@ def summary(database: Database, owner: Owner, filters: Filters = EVERYTHING, vie
         by_actor=tuple(sorted(actors, key=lambda one: (-one.count, one.name or "", one.type, one.id or ""))),
         by_day=tuple(sorted(days, key=lambda one: one.day)),
     )
+
+
+def _groups(connection: Connection, statement: sql.SQL | sql.Composed, parameters: dict[str, Any]) -> list[_Group]:
+    with connection.cursor(row_factory=args_row(_Group)) as cursor:
+        return cursor.execute(statement, parameters, prepare=False).fetchall()
 
 
 def _actors(connection: Connection, log_id: UUID, groups: list[_Group]) -> list[ActorCount]:

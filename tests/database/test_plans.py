@@ -172,14 +172,14 @@ def statements(filled: Permalog, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize(
     ("filters", "following", "count"),
     [
-        # Begin, page, identities, commit.
-        (Filters(), False, 4),
+        # Begin, page, identities, leaves, commit.
+        (Filters(), False, 5),
         # And whether there are newer ones.
-        (Filters(), True, 5),
+        (Filters(), True, 6),
         # And whether the action is known.
-        (Filters(action="thing.made"), False, 5),
-        (Filters(actor_email="u3@acme.example"), False, 5),
-        (Filters(search="number"), False, 5),
+        (Filters(action="thing.made"), False, 6),
+        (Filters(actor_email="u3@acme.example"), False, 6),
+        (Filters(search="number"), False, 6),
         # Nobody has this address.
         (Filters(actor_email="nobody@acme.example"), False, 4),
     ],
@@ -197,7 +197,7 @@ def test_an_event_and_a_summary_take_few_statements(filled: Permalog, statements
     event = list_events(filled.database, LARGE, limit=1).events[0]
     statements.clear()
     get_event(filled.database, LARGE, event.id)
-    assert len(statements) == 4
+    assert len(statements) == 5
     statements.clear()
     summary(filled.database, LARGE)
     assert len(statements) == 5, statements

@@ -7,7 +7,7 @@ e.id::text,
 to_char(e.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
 to_char(e.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
 e.recorded_by, e.action, e.outcome, e.actor_type, e.actor_id, e.identity, e.resource_type, e.resource_id,
-e.before_state::text, e.after_state::text, e.metadata::text, e.correlation_id, e.source, NULL::bigint
+e.before_state::text, e.after_state::text, e.metadata::text, e.correlation_id, e.source
 
 -- name: older
 SELECT {row} FROM permalog.event AS e WHERE {where} AND e.id < %(position)s ORDER BY e.id DESC LIMIT %(rows)s
@@ -62,6 +62,32 @@ SELECT e.id FROM permalog.event AS e WHERE e.log_id = %(log_id)s ORDER BY e.id D
 -- name: plan_anew
 -- From here on, plans are made for the log at hand, and may scan and sort.
 SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_sort = on; SET LOCAL enable_bitmapscan = on
+
+-- name: leaves
+-- Where the leaves of a few events are, one by one: of the tiles whose ids reach around an event's, in the order of the index,
+-- mostly the first has it, since the leaves of a log are almost in the order of their ids.
+SELECT w.id::text, t.leaf_index
+FROM unnest(%(ids)s::uuid[]) AS w (id)
+CROSS JOIN LATERAL (
+    SELECT t.index * 256 + array_position(t.event_ids, w.id) - 1 AS leaf_index FROM permalog.tile AS t
+    WHERE t.log_id = %(log_id)s AND t.level = 0 AND t.last_id >= w.id AND t.first_id <= w.id AND w.id = ANY (t.event_ids)
+    ORDER BY t.last_id LIMIT 1
+) AS t
+
+-- name: tiles_between
+-- How many tiles have ids between two, at most `most`: read from the index alone.
+SELECT count(*) FROM (
+    SELECT FROM permalog.tile AS t
+    WHERE t.log_id = %(log_id)s AND t.level = 0 AND t.last_id >= %(first)s AND t.first_id <= %(last)s
+    ORDER BY t.last_id LIMIT %(most)s) AS t
+
+-- name: leaves_between
+-- The same as `leaves`, for events that are so near to each other that few tiles have them all: each tile is read once.
+SELECT u.id::text, t.index * 256 + u.place - 1
+FROM (SELECT t.index, t.event_ids FROM permalog.tile AS t
+      WHERE t.log_id = %(log_id)s AND t.level = 0 AND t.last_id >= %(first)s AND t.first_id <= %(last)s ORDER BY t.last_id) AS t
+CROSS JOIN LATERAL unnest(t.event_ids) WITH ORDINALITY AS u (id, place)
+WHERE u.id = ANY (%(ids)s)
 
 -- name: identities
 -- One by one, each by its key, so that one plan serves every log: a list of them, planned for an average log, would be looked

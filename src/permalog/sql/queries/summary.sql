@@ -9,5 +9,24 @@ FROM (SELECT e.id, e.action, e.actor_type, e.actor_id, (e.occurred_at AT TIME ZO
       FROM permalog.event AS e WHERE {where}) AS e
 GROUP BY GROUPING SETS ((), (e.action), (e.actor_type, e.actor_id), (e.day))
 
+-- name: all_counts
+-- The same for all events of a log: what the sealer has counted, and the events that wait for it.
+SELECT a.grouping, a.action, a.actor_type, a.actor_id, a.day, sum(a.events)::bigint,
+       min(a.first_id COLLATE "C"), max(a.last_id COLLATE "C")
+FROM (
+    SELECT CASE c.part WHEN 'all' THEN 7 WHEN 'action' THEN 3 WHEN 'actor' THEN 5 ELSE 6 END AS grouping, nullif(c.action, '') AS action,
+           nullif(c.actor_type, '') AS actor_type, nullif(c.actor_id, '') AS actor_id,
+           CASE WHEN c.part = 'day' THEN to_char(c.day, 'YYYY-MM-DD') END AS day, c.events, c.first_id::text, c.last_id::text
+    FROM permalog.activity AS c WHERE c.log_id = %(log_id)s AND c.part IN ('all', 'action', 'actor', 'day')
+    UNION ALL
+    SELECT grouping(e.action, e.actor_type, e.day), e.action, e.actor_type, e.actor_id, to_char(e.day, 'YYYY-MM-DD'), count(*),
+           min(e.id::text COLLATE "C"), max(e.id::text COLLATE "C")
+    FROM (SELECT e.id, e.action, e.actor_type, e.actor_id, (e.occurred_at AT TIME ZONE 'UTC')::date AS day
+          FROM permalog.unsealed AS u JOIN permalog.event AS e ON e.id = u.id
+          WHERE u.log_id = %(log_id)s AND e.log_id = %(log_id)s) AS e
+    GROUP BY GROUPING SETS ((), (e.action), (e.actor_type, e.actor_id), (e.day))
+) AS a
+GROUP BY a.grouping, a.action, a.actor_type, a.actor_id, a.day
+
 -- name: identities_of_events
 SELECT e.id::text, e.identity FROM permalog.event AS e WHERE e.log_id = %(log_id)s AND e.id = ANY (%(ids)s)
