@@ -54,6 +54,7 @@ COMMANDS: Final = {
     "serve": Command("serve", "Serve the HTTP API, and seal events where the login may."),
     "seal": Command("seal", "Seal events and sign checkpoints, until Ctrl-C or SIGTERM."),
     "key": Command("key", "Show the key that signs checkpoints, or replace it.", "app"),
+    "anchor": Command("anchor", "Anchor what was signed, publish it, and ask the witnesses."),
     "witness": Command("witness", "Witness the checkpoints of logs; needs no database.", "app"),
     "token": Command("token", "Make, list and revoke tokens of the API.", "app"),
     "erase-user": Command("erase", "Forget a person; what happened stays on record.", "erase_user"),

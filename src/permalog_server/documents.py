@@ -72,7 +72,6 @@ class TailQuery(SelectionQuery):
     after: str | None = Field(
         default=None,
         description="An event's `id:`, a leaf index of the present epoch, or `begin`; else what is sealed from now on.",
-        examples=["1-4711"],
     )
     wait: Annotated[int, Field(ge=0, le=3600, description="Seconds until it ends by itself; 0: what there is now.")] = (
         3600
