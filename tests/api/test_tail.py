@@ -335,7 +335,7 @@ def test_a_stopping_service_says_so(
             begun = time.monotonic()
             stopper = threading.Thread(target=running.stop)
             stopper.start()
-            assert next(one for one in found if one.kind).data == {"reason": "the service stops"}
+            assert next(one for one in found if one.kind == "end").data == {"reason": "the service stops"}
             stopper.join()
         assert time.monotonic() - begun < 15  # and not after the grace that others get
 
