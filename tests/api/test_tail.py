@@ -15,6 +15,7 @@ import pytest
 
 from permalog import Actor, Event, Owner, Resource
 from permalog.errors import InvalidQuery
+from permalog.sealing import seal_now
 from permalog.tail import Position, read_tail
 from permalog_server import tailing
 from permalog_server.app import TAILS_EACH
@@ -279,6 +280,15 @@ def test_it_hears_again_after_its_connection_was_lost(
 
 def _ignore(*_: object) -> None:
     """Hears nothing."""
+
+
+def test_the_sealer_wakes_who_listens(site: Site, people: People, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tailing, "HEARTBEAT_SECONDS", 600.0)  # which would find it, too
+    with tailing_of(site, people) as found:
+        next(found)
+        made = log.record(3)
+        seal_now(site.log.database, None)
+        assert [UUID(next(found).data["id"]) for _ in range(3)] == made
 
 
 def test_a_heartbeat_comes_and_finds_what_nobody_told(
