@@ -64,6 +64,7 @@ class Planted:
                 " ON CONFLICT (log_id, epoch) DO UPDATE SET size = excluded.size, frontier = excluded.frontier",
                 {**key, "size": self.frontier.size, "frontier": self.frontier.to_bytes()},
             )
+            connection.execute("SELECT pg_notify('permalog_sealed', %s)", (str(self.log_id),))
         return self.sign() if sign else Checkpoint(self.origin, self.frontier.size, self.frontier.root())
 
     def sign(self) -> Checkpoint:

@@ -132,6 +132,7 @@ def grow(connection: Connection, log_id: UUID, head: Head, leaves: Leaves, step:
     step("unsealed")
     taken = connection.execute(query("seal", "take_off"), {"log_id": log_id, "ids": leaves.ids}).rowcount
     _affect(taken, len(leaves.ids), log_id, "its list of unsealed events")
+    connection.execute(query("seal", "tell"), {"log_id": log_id})
     return growth
 
 

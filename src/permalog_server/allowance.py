@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, OrderedDict
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
@@ -96,9 +97,19 @@ class Places:
         Raises:
             Problem: 429, before the first piece is asked for.
         """
+        with self.place(token_id):
+            yield from pieces
+
+    @contextmanager
+    def place(self, token_id: UUID) -> Generator[None]:
+        """Takes a place for as long as the block lasts.
+
+        Raises:
+            Problem: 429, there is none.
+        """
         self._take(token_id)
         try:
-            yield from pieces
+            yield
         finally:
             with self._lock:
                 self._taken[token_id] -= 1

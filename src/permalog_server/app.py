@@ -11,7 +11,7 @@ from anyio import CapacityLimiter
 from fastapi import Depends, FastAPI
 from pydantic import BaseModel
 
-from permalog_server import problem
+from permalog_server import problem, tailing
 from permalog_server.accounts import Accounts
 from permalog_server.allowance import Allowance, Places
 from permalog_server.documents import EvidenceRequest, ExportRequest
@@ -39,6 +39,10 @@ EXPORTS: Final = 32
 EXPORTS_EACH: Final = 4
 """At a time, in all and for one token; each holds up to two pages of events, and a thread that fetches the next."""
 EXPORT_THREADS: Final = 8
+TAILS: Final = 128
+TAILS_EACH: Final = 16
+"""At a time, likewise; each holds up to a hundred events while they are sent, and nothing while it waits."""
+TAIL_THREADS: Final = 4
 
 
 def create_app(  # noqa: PLR0913  its options
@@ -71,6 +75,7 @@ def create_app(  # noqa: PLR0913  its options
             yield
         finally:
             REGISTRY.unregister(metrics)
+            desk.tails.hub.close()
             desk.writers.close()
 
     app = FastAPI(
@@ -88,11 +93,15 @@ def create_app(  # noqa: PLR0913  its options
         writers=Writers(log.database),
         writing=CapacityLimiter(WRITERS),
         office=Office(log, accounts, journal),
+        tails=tailing.Desk(
+            tailing.Hub(log.database), Places("tails", TAILS, TAILS_EACH), CapacityLimiter(TAIL_THREADS)
+        ),
         public_logs=public_logs,
         keys=keys,
     )
     app.state.desk = desk
     app.state.parameters = {}
+    app.state.at_end = [desk.tails.hub.close]
     app.include_router(service.router)
     app.include_router(audit_log.router, prefix=PERSONAL, tags=["personal"])
     app.include_router(

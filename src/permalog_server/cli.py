@@ -56,6 +56,7 @@ COMMANDS: Final = {
     "key": Command("key", "Show the key that signs checkpoints, or replace it.", "app"),
     "agent": Command("agent", "Work with the security agent.", "app"),
     "worker": Command("worker", "Do the security agent's background work, until Ctrl-C or SIGTERM."),
+    "anchor": Command("anchor", "Anchor what was signed, publish it, and ask the witnesses."),
     "witness": Command("witness", "Witness the checkpoints of logs; needs no database.", "app"),
     "token": Command("token", "Make, list and revoke tokens of the API.", "app"),
     "erase-user": Command("erase", "Forget a person; what happened stays on record.", "erase_user"),

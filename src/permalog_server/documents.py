@@ -66,6 +66,18 @@ class PageQuery(SelectionQuery):
     after: str | None = Field(default=None, description="A `previous_cursor`: the nearest newer page.")
 
 
+class TailQuery(SelectionQuery):
+    """Where a tail begins, and how long it lasts."""
+
+    after: str | None = Field(
+        default=None,
+        description="An event's `id:`, a leaf index of the present epoch, or `begin`; else what is sealed from now on.",
+    )
+    wait: Annotated[int, Field(ge=0, le=3600, description="Seconds until it ends by itself; 0: what there is now.")] = (
+        3600
+    )
+
+
 class ExportRequest(SelectionQuery):
     """An export: the list's filters, and a format."""
 

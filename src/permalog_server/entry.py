@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from permalog import Permalog
     from permalog.keys import Keys
+    from permalog_server import tailing
     from permalog_server.forgetting import Office
     from permalog_server.writing import Writers
 
@@ -77,6 +78,7 @@ class Desk:
     writing: CapacityLimiter
     """Threads that store batches, likewise."""
     office: Office
+    tails: tailing.Desk
     public_logs: bool
     """Whether anybody may read checkpoints and hash tiles."""
     keys: Keys | None

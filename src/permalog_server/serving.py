@@ -6,6 +6,7 @@ import resource
 import sys
 from typing import TYPE_CHECKING, Final
 
+import anyio.to_thread
 import orjson
 import uvicorn
 from typing_extensions import override
@@ -44,7 +45,7 @@ def run(app: FastAPI, *, host: str, port: int, as_json: bool = False) -> None:
     """Serves an application until a signal ends it, and says where once it listens."""
     _allow_many_files()
     logs.configure()
-    _Announcing(listening(app, host, port), as_json=as_json).run()
+    _Announcing(app, listening(app, host, port), as_json=as_json).run()
 
 
 def listening(app: FastAPI, host: str, port: int) -> uvicorn.Config:
@@ -68,9 +69,17 @@ def listening(app: FastAPI, host: str, port: int) -> uvicorn.Config:
 class _Announcing(uvicorn.Server):
     """Says the address once it is listened on: only then is the port known, and does a request get through."""
 
-    def __init__(self, config: uvicorn.Config, *, as_json: bool) -> None:
+    def __init__(self, app: FastAPI, config: uvicorn.Config, *, as_json: bool) -> None:
         super().__init__(config)
+        self._app: Final = app
         self._as_json: Final = as_json
+
+    @override
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Tails go on until somebody ends them: told so now, their readers know where to go on."""
+        for end in getattr(getattr(self._app, "state", None), "at_end", ()):
+            await anyio.to_thread.run_sync(end)
+        await super().shutdown(sockets)
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

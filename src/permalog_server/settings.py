@@ -79,6 +79,26 @@ class Settings:
             is_path=True,
         ),
     )
+    anchor_dir: Path | None = field(
+        default=None,
+        metadata=_about("PERMALOG_ANCHOR_DIR", "The folder that anchors are published to", is_path=True),
+    )
+    anchor_url: str | None = field(
+        default=None,
+        metadata=_about("PERMALOG_ANCHOR_URL", "The address that anchors are published to, each by a POST"),
+    )
+    anchor_token: str | None = field(
+        default=None,
+        metadata=_about("PERMALOG_ANCHOR_TOKEN", "The bearer token for that address", secret=True),
+    )
+    witness_policy: Path | None = field(
+        default=None,
+        metadata=_about(
+            "PERMALOG_WITNESS_POLICY",
+            "The file that names the witnesses to ask, and how many are enough",
+            is_path=True,
+        ),
+    )
     internal_secret: str | None = field(
         default=None,
         metadata=_about(

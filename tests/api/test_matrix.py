@@ -92,6 +92,7 @@ for prefix, reading, exporting, writing in (
             f"GET {prefix}{LOG}/events": Case(reading),
             f"GET {prefix}{LOG}/events/{{event_id}}": Case(reading),
             f"GET {prefix}{LOG}/events/{{event_id}}/proof": Case(reading),
+            f"GET {prefix}{LOG}/tail": Case(reading),
             f"GET {prefix}{LOG}/summary": Case(reading),
             f"GET {prefix}{LOG}/actions": Case(reading),
             f"POST {prefix}{LOG}/export": Case(exporting, {"format": "json"}),
@@ -107,7 +108,7 @@ CASES.update(
         for what in ("checkpoint", "tile/{level}/{path}", "consistency")
     }
 )
-ASKED = {"consistency": {"from": 1}}
+ASKED = {"consistency": {"from": 1}, "tail": {"wait": 0}}
 """What a route must be asked, by its last part."""
 
 

@@ -60,6 +60,8 @@ def known(case: Any, people: People) -> dict[str, str]:
     is_good = case.meta is None or case.meta.generation.mode is GenerationMode.POSITIVE
     if is_good and "organization_id" in (case.path_parameters or {}):
         case.path_parameters["organization_id"] = str(people.organization)
+    if case.operation.path.endswith("/tail") and str((case.query or {}).get("wait", 1)).isdigit():
+        case.query = {**(case.query or {}), "wait": 0}  # nobody waits for an hour to see that it ends
     writing = case.operation.label.startswith("POST") and case.operation.path.endswith("/events")
     return {"Authorization": f"Bearer {people.token('service' if writing else 'owner')}"}
 
@@ -87,7 +89,7 @@ def test_every_answer_has_an_example(site: Site) -> None:
                 for kind, content in answer.get("content", {}).items():
                     name = content["schema"].get("$ref", content["schema"].get("items", {}).get("$ref", ""))
                     model = models.get(name.rpartition("/")[2], {})
-                    if kind != "text/html":
+                    if kind != "text/html" and content["schema"].get("format") != "binary":
                         assert "example" in content or "example" in model, f"{method} {path} {status} {kind}"
 
 

@@ -12,7 +12,7 @@ from bundles import SIGNER
 from naive_sealing import seal
 from permalog import Actor, Event, Owner, Resource
 from permalog_server.accounts import SCOPES
-from permalog_server.app import EXPORTS, EXPORTS_EACH, REQUESTS_A_MINUTE
+from permalog_server.app import EXPORTS, EXPORTS_EACH, REQUESTS_A_MINUTE, TAILS, TAILS_EACH
 from permalog_server.documents import SelectionQuery
 from permalog_server.entry import EXPORTING, PROVING, READING, Need
 from permalog_server.guard import Limits
@@ -51,6 +51,7 @@ NEEDS: dict[str, Need] = {
     "GET /v1/audit-log/events": READING,
     "GET /v1/audit-log/events/{event_id}": READING,
     "GET /v1/audit-log/events/{event_id}/proof": READING,
+    "GET /v1/audit-log/tail": READING,
     "GET /v1/audit-log/summary": READING,
     "GET /v1/audit-log/actions": READING,
     "POST /v1/audit-log/export": EXPORTING,
@@ -111,6 +112,7 @@ def test_the_limits_are_as_documented() -> None:
         f"{limits.send_seconds:.0f} seconds",
     ):
         assert number in said
+    assert f"{TAILS_EACH} tails at\nonce, a process {TAILS}." in TEXT
     for number in (f"{REQUESTS_A_MINUTE:,} requests a minute", f"and {EXPORTS_EACH} exports", f"and {EXPORTS} exports"):
         assert number in said
 

@@ -17,6 +17,7 @@ from permalog_server.output import print_json
 from permalog_server.sample import DAYS, NORTHWIND, OWNERS, sample_events
 from permalog_server.sealer import sealing
 from permalog_server.serving import serve
+from permalog_server.vouching import vouching
 from permalog_server.wiring import Place, open_database, open_log, operator_at_console, signing, signing_key
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def demo(
         else:
             _show(log, place, added, duplicate)
         if not once:
-            with sealing(log, place):
+            with sealing(log, place), vouching(log, place):
                 _serve(log, signing_key(place), host, port, as_json=as_json)
 
 

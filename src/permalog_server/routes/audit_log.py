@@ -7,13 +7,15 @@ from uuid import UUID
 
 import orjson
 from anyio import to_thread
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import ValidationError
 
 from permalog.errors import NoEvidence
+from permalog.filters import Filters
 from permalog.proofs import prove_event
+from permalog.tail import Position, TailBatch, end_of, read_tail
 from permalog_server.accounts import RECORD, WRITE
 from permalog_server.bodies import document_of, read
 from permalog_server.documents import (
@@ -29,10 +31,12 @@ from permalog_server.documents import (
     ResultsDocument,
     SelectionQuery,
     SummaryDocument,
+    TailQuery,
 )
 from permalog_server.entry import EXPORTING, PROVING, READING, Desk, Entry, Guest, Need
 from permalog_server.problem import described, of_faults
 from permalog_server.streaming import Stream
+from permalog_server.tailing import Held, Tail
 from permalog_server.writing import store
 
 router: Final = APIRouter(prefix="/audit-log")
@@ -51,6 +55,16 @@ _EXPORT: Final[dict[str, Any]] = {
         "text/csv": {**_TEXT, "example": _LINES},
         "application/x-ndjson": {**_TEXT, "example": '{"owner":{"user_id":"u_1"},"id":"019c1306-…",…}\n'},
         _JSON: {"schema": {"type": "array", "items": {"$ref": "#/components/schemas/EventDocument"}}},
+    },
+}
+_SENT: Final = {"id": "1-4711", "event": "event", "data": '{"id":"019c1306-…",…}'}
+_TAIL: Final[dict[str, Any]] = {
+    "description": "Server-sent events, each with these fields: `event` (an event of the log) or `end` (the reason).",
+    "content": {
+        "text/event-stream": {
+            "schema": {"type": "object", "properties": {name: {"type": "string"} for name in _SENT}},
+            "example": _SENT,
+        }
     },
 }
 _PROOF: Final[dict[str, Any]] = {
@@ -164,6 +178,29 @@ async def write(guest: Guest, request: Request) -> Response:
     body = await read(request)
     keys = request.headers.getlist("idempotency-key")
     return await to_thread.run_sync(lambda: Written(store(guest, entry, body, keys)), limiter=guest.desk.writing)
+
+
+@router.get("/tail", response_class=Response, responses={200: _TAIL, **_ERRORS}, summary="Events as they are sealed")
+async def tail(
+    guest: Guest,
+    wanted: Annotated[TailQuery, Query()],
+    last_event_id: Annotated[str | None, Header(description="Where a tail that was broken off goes on.")] = None,
+) -> Response:
+    """Server-sent events in the order of the log's leaves: none left out, none twice."""
+
+    def admit() -> Entry:
+        return guest.admit(READING, filters=sorted(_filters(wanted)))
+
+    def begun() -> tuple[Entry, TailBatch]:
+        entry, position = admit(), last_event_id or wanted.after
+        database, filters = guest.log.database, Filters(**_filters(wanted))
+        after = Position.parse(position) if position else end_of(database, entry.owner.log_id)
+        return entry, read_tail(database, entry.owner, after, filters, viewer=entry.viewer)
+
+    entry, first = await run_in_threadpool(begun)
+    tails = guest.desk.tails
+    stream = Tail(tails, guest.log.database, entry, first, Filters(**_filters(wanted)), wait=wanted.wait, admit=admit)
+    return Held(tails.places, entry.holder.token_id, stream)
 
 
 def _filters(wanted: SelectionQuery) -> dict[str, Any]:

@@ -96,3 +96,7 @@ ON CONFLICT DO NOTHING;
 SELECT count(*), min(e.recorded_at)
 FROM (SELECT u.log_id, u.id FROM permalog.unsealed AS u LIMIT %(most)s) AS u
 LEFT JOIN permalog.event AS e ON e.log_id = u.log_id AND e.id = u.id;
+
+-- name: tell
+-- Wakes whoever tails the log, once this is committed.
+SELECT pg_notify('permalog_sealed', %(log_id)s::text)
