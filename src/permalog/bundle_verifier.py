@@ -26,8 +26,8 @@ from permalog.note import ED25519, Note, VerifierKey, decode, encode
 Progress = Callable[[int], object]
 """Told now and then how many events were looked at since it was told last."""
 
-_AT_ONCE: Final = 256
-"""Events that are read together: it takes half the time."""
+_AT_ONCE: Final = 32
+"""Events that are read together: faster than one by one, and than more than the processor's caches hold."""
 _SAME_IN_BOTH: Final = ("actor_id", "resource_type", "resource_id", "outcome", "correlation_id", "source")
 _IDENTITY: Final = frozenset({"kind", "actor_id", "email", "name", "ip_address", "user_agent", "value"})
 

@@ -37,9 +37,14 @@ _UNSURE_NUMBER: Final = re.compile(r":[ \t\r\n]*(?:-?[0-9]{1,15}+[0-9.eE]|-0)")
 _UNSURE_NUMBER_IN_ARRAY: Final = re.compile(r"[\[:, \t\r\n](?:-?[0-9]{1,15}+[0-9.eE]|-0)")
 _STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 _BRACKET: Final = re.compile(r"[\[\]{}]")
-# The same in canonical bytes, where a value follows its key's quotation mark and a colon without a blank.
-_UNSURE_IN_BYTES: Final = re.compile(rb'":(?:-?[0-9]{1,15}+[0-9.eE]|-0)')
-_UNSURE_IN_ARRAY_BYTES: Final = re.compile(rb"[\[,](?:-?[0-9]{1,15}+[0-9.eE]|-0)")
+# In canonical bytes a value follows its key's quotation mark and a colon without a blank. What orjson writes again in
+# the same bytes is the shortest decimal, as ECMAScript's is; unlike it, orjson writes an exponent outside of 1e-5 to
+# 1e16, and a whole double as 1.0, and it keeps integers that a double does not hold.
+_UNSURE_BYTES: Final = rb"%s-?(?:[0-9]{16}|[0-9]++(?:\.0(?![0-9])|(?:\.[0-9]++)?[eE]))"
+# One for each beginning: a pattern that begins with a literal is looked for several times as fast.
+_UNSURE_IN_BYTES: Final = re.compile(_UNSURE_BYTES % b'":')
+_UNSURE_IN_ARRAY_BYTES: Final = (re.compile(_UNSURE_BYTES % rb"\["), re.compile(_UNSURE_BYTES % b","))
+_LEAD_BYTES_BEYOND_16_BITS: Final = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4")
 _BEYOND_16_BITS: Final = re.compile("[\U00010000-\U0010ffff]")
 
 
@@ -197,8 +202,8 @@ def _stand_in_bytes(preimages: list[bytes], values: list[Any]) -> bool:
     plain = (
         b"\\u" not in together
         and not _UNSURE_IN_BYTES.search(together)
-        and not (arrays and _UNSURE_IN_ARRAY_BYTES.search(together))
-        and (together.isascii() or not _BEYOND_16_BITS.search(together.decode()))
+        and not (arrays and any(one.search(together) for one in _UNSURE_IN_ARRAY_BYTES))
+        and not any(lead in together for lead in _LEAD_BYTES_BEYOND_16_BITS)
         and max(one.count(b"{") + one.count(b"[") for one in preimages) <= MAX_DEPTH
     )
     if plain:

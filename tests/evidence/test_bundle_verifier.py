@@ -26,6 +26,7 @@ from bundles import (
 )  # fmt: skip
 from permalog.bundle import CHECKPOINT, EVENTS, IDENTITIES, LEAVES, MANIFEST, MEMBERS, README, SIGNATURE, BundleOwner
 from permalog.bundle_verifier import VerifiedBundle, verify_bundle
+from permalog.bundle_zip import Packing, read_directory, unpacked, zipped
 from permalog.checkpoint import Checkpoint, log_origin
 from permalog.errors import BundleCode, NotProven, ProofCode
 from permalog.ids import log_id_of
@@ -339,6 +340,49 @@ def test_what_the_log_itself_signs_must_agree_with_itself(
         verified(data)
         return
     assert refused(data) == code
+
+
+PLACE = {"leaf_index": 0, "id": ENTRIES[1].row.id, "occurred_at": ENTRIES[1].row.occurred_at}
+
+
+@pytest.mark.parametrize(("end", "index"), [("first", 0), ("last", 39)])
+def test_another_event_at_an_end_is_refused(end: str, index: int) -> None:
+    lie: dict[str, Any] = {end: {**PLACE, "leaf_index": index}}
+    data = resigned(contents_of(HONEST["whole"]()), SIGNER, **lie)
+    assert refused(data) == BundleCode.COUNT
+
+
+def test_identities_stand_in_order_and_once() -> None:
+    contents = contents_of(HONEST["whole"]())
+    lines = contents[IDENTITIES].splitlines(keepends=True)
+    exchanged = b"".join([lines[1], lines[0], *lines[2:]])
+    doubled = b"".join([lines[0], *lines[:-1]])
+    for changed in (exchanged, doubled):
+        assert refused(resigned(contents | {IDENTITIES: changed})) == BundleCode.IDENTITY
+
+
+def test_a_further_signature_below_the_manifest_is_refused() -> None:
+    """Nobody has signed it, and readers of notes pass over the keys that they do not know."""
+    contents = contents_of(HONEST["whole"]())
+    other = STRANGER.sign(contents[SIGNATURE].decode().partition("\n\n")[0] + "\n").line() + "\n"
+    text, _, own = contents[SIGNATURE].decode().rpartition("\n\n")
+    for lines in (own + other, other + own):
+        changed = f"{text}\n\n{lines}".encode()
+        assert refused(packed((contents | {SIGNATURE: changed}).items())) == BundleCode.SIGNATURE
+
+
+def test_nothing_stands_behind_what_is_packed() -> None:
+    """Bytes behind the last block of deflate belong to no content."""
+    packing = Packing("README.txt", io.BytesIO())
+    packing.write(b"hello")
+    one = packing.end()
+    one.file.write(b"more")
+    longer = one._replace(member=one.member._replace(packed_size=one.member.packed_size + 4))
+    file = io.BytesIO(b"".join(zipped([longer])))
+    [placed] = read_directory(file)
+    with pytest.raises(NotProven) as error:
+        list(unpacked(file, placed, one.sha256))
+    assert error.value.code == BundleCode.MEMBER
 
 
 @pytest.mark.parametrize("member", ["log_id", "owner", "as_of", "key", "range", "counts", "members", "query", "first"])

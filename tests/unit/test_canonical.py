@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import naive
 from permalog import canonical
-from permalog.canonical import EventRow, jcs, leaf_hash, leaf_preimage
+from permalog.canonical import EventRow, jcs, leaf_hash, leaf_preimage, read_preimage, read_preimages
 
 ROW = EventRow(
     "e152bb82-5527-8d8b-8ded-3f5737b427b3",
@@ -301,3 +301,79 @@ def test_a_column_of_another_type_is_refused(column: object) -> None:
 def test_orjson_still_writes_strings_as_rfc_8785_does() -> None:
     every = ["".join(map(chr, [*range(1, 0xD800), *range(0xE000, 0x10000)]))]
     assert orjson.dumps(every) == rfc8785.dumps(every) == naive.jcs(json.dumps(every))
+
+
+def rfc8785_writes(preimage: bytes) -> bool:
+    """Whether RFC 8785 writes it in the same bytes, and loses no digit, by the library and by Decimals."""
+    try:
+        value = json.loads(preimage)
+        return rfc8785.dumps(value) == preimage and naive.jcs(preimage.decode()) == preimage
+    except (ValueError, TypeError, OverflowError):
+        return False
+
+
+NUMBERS = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False).map(lambda number: orjson.dumps(number).decode()),
+    st.integers(-(2**70), 2**70).map(str),
+    st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=-(10**20), max_value=10**20).map(str),
+    st.sampled_from(
+        ["-0", "-0.0", "1.0", "1.50", "1E5", "1e5", "1e+21", "1e21", "0.000001", "1e-7", "1e-07", "0.00001"]
+    ),
+)
+
+
+@given(number=NUMBERS, form=st.sampled_from(['{"a":%s}', '{"a":[%s]}', '{"a":[1,%s]}', '{"a":{"b":%s}}']))
+def test_a_preimage_is_read_only_with_canonical_numbers(number: str, form: str) -> None:
+    """Two ways to write a number must not be two preimages of what means the same."""
+    start = leaf_preimage(ROW)
+    preimage = start.replace(b'"metadata":{}', b'"metadata":' + (form % number).encode())
+    assert preimage != start
+    if rfc8785_writes(preimage):
+        assert read_preimage(preimage)["metadata"] == json.loads(form % number)
+    else:
+        with pytest.raises(ValueError, match=r"."):
+            read_preimage(preimage)
+
+
+@given(texts, texts)
+def test_a_preimage_is_read_with_any_text(key: str, value: str) -> None:
+    row = ROW._replace(metadata=as_stored({key: value, "\U00010000": 1.5, "\ue000": []}))
+    preimage = leaf_preimage(row)
+    several = [leaf_preimage(ROW), preimage, leaf_preimage(ROW)]
+    assert read_preimages(several) == [json.loads(one) for one in several]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"version":1}', b'"version":2}'),
+        (b'"version":1}', b'"version":"1"}'),
+        (b'"version":1}', b'"version":true}'),
+        (b'"metadata":{}', b'"metadata":"{}"'),
+        (b'"metadata":{}', b'"metadata":[]'),
+        (b'"metadata":{}', b'"metadata":{"a":1,"a":1}'),
+        (b'"metadata":{}', b'"metadata":{"b":1,"a":1}'),
+        (b'"metadata":{}', b'"metadata":{"a": 1}'),
+        (b'"metadata":{}', b'"metadata":{"a":"\\u00e9"}'),
+        (b'"id":"', b'"ie":"'),
+        (b'"outcome":"success"', b'"outcome":null'),
+        (b'{"action"', b'{"Action"'),
+        (b"}", b"} "),
+    ],
+)
+def test_what_no_row_has_for_a_preimage_is_not_read(old: bytes, new: bytes) -> None:
+    preimage = leaf_preimage(ROW)
+    assert old in preimage
+    with pytest.raises(ValueError, match=r"."):
+        read_preimage(preimage.replace(old, new))
+
+
+@pytest.mark.parametrize(("levels", "stands"), [(64, True), (65, False)])
+def test_a_preimage_is_read_as_deep_as_the_canonical_form_goes(levels: int, stands: bool) -> None:  # noqa: FBT001
+    nested = b'{"a":' * (levels - 1) + b"{}" + b"}" * (levels - 1)
+    preimage = leaf_preimage(ROW).replace(b'"metadata":{}', b'"metadata":' + nested)
+    if stands:
+        assert read_preimage(preimage)["version"] == 1
+    else:
+        with pytest.raises(ValueError, match="canonical"):
+            read_preimage(preimage)

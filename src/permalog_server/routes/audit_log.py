@@ -75,7 +75,7 @@ _PROOF: Final[dict[str, Any]] = {
 
 _EVIDENCE: Final[dict[str, Any]] = {
     "description": "A zip as docs/evidence-bundle.md describes it.",
-    "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
+    "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}, "example": "PK…"}},
 }
 Body = TypeVar("Body", ExportRequest, EvidenceRequest)
 
