@@ -7,8 +7,7 @@ import time
 from datetime import timedelta
 from typing import Final, NamedTuple
 
-from permalog import Owner
-from permalog.errors import PermalogError
+from permalog import Owner, PermalogError
 from security_agent import sync
 from security_agent.agent import Acting, Agent
 from security_agent.sql import query

@@ -27,7 +27,7 @@ from security_agent.syncing import Syncing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from permalog.database import Connection
+    from permalog import Connection
 
 Trigger: TypeAlias = Literal["manual", "scheduled"]
 
