@@ -45,6 +45,10 @@ class Sync:
     id: UUID = field(default_factory=uuid4)
     started: float = field(default_factory=time.monotonic)
 
+    def milliseconds(self) -> int:
+        """How long ago it was begun."""
+        return int((time.monotonic() - self.started) * 1000)
+
     def about(self) -> dict[str, Any]:
         """What both of its events tell."""
         about: dict[str, Any] = {"trigger": self.trigger, "scope": "one" if self.repository else "all"}
@@ -181,9 +185,8 @@ def _mark(agent: Agent, begun: Sync, report: Report) -> None:
 def _complete(agent: Agent, begun: Sync, report: Report) -> None:
     """Puts the end on record, once."""
     outcome: Literal["success", "failure"] = "failure" if report.has_failed else "success"
-    milliseconds = int((time.monotonic() - begun.started) * 1000)
     with agent.changing(begun.owner) as connection:
-        _finish(agent, connection, begun, outcome, report.as_payload(milliseconds))
+        _finish(agent, connection, begun, outcome, report.as_payload(begun.milliseconds()))
 
 
 def _finish(
