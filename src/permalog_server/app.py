@@ -22,11 +22,13 @@ from permalog_server.guard import Guard, Limits
 from permalog_server.metrics import REGISTRY, RecorderMetrics
 from permalog_server.paths import ORGANIZATION, PERSONAL
 from permalog_server.problem import ProblemDocument
-from permalog_server.routes import audit_log, internal, security_agent, service, tlog, users
+from permalog_server.routes import analysis_callback, audit_log, internal, security_agent, service, tlog, users
 from permalog_server.routes.security_agent.documents import EnableRequest, SaveRequest, SyncRequest
+from permalog_server.routes.security_agent.judging_documents import AnalysisRequest, CallbackRequest, DismissRequest
 from permalog_server.syncs import Syncs
 from permalog_server.writing import WRITERS, Writers
 from security_agent.agent import Agent
+from security_agent.analysis import Means
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -52,6 +54,7 @@ def create_app(  # noqa: PLR0913  its options
     journal: Path,
     keys: Keys | None = None,
     github: GitHub | None = None,
+    means: Means | None = None,
     internal_secret: str | None = None,
     requests_a_minute: int = REQUESTS_A_MINUTE,
     limits: Limits | None = None,
@@ -65,6 +68,7 @@ def create_app(  # noqa: PLR0913  its options
         journal: the file outside the database in which erasures are noted.
         keys: those of the logs; without them no evidence is made.
         github: what the security agent asks; None: whatever needs GitHub says that no App is configured.
+        means: what judges findings; None: the rules, and the built-in runner over HTTPS.
         internal_secret: what opens the routes below /internal; None: nothing does.
         requests_a_minute: for each token.
         limits: of sizes, times and numbers.
@@ -102,6 +106,7 @@ def create_app(  # noqa: PLR0913  its options
         public_logs=public_logs,
         keys=keys,
         agent=agent,
+        means=means or Means(),
         syncs=Syncs(agent),
         internal_secret=internal_secret,
     )
@@ -116,6 +121,7 @@ def create_app(  # noqa: PLR0913  its options
     app.include_router(users.router, prefix=PERSONAL)
     app.include_router(tlog.router)
     app.include_router(internal.router)
+    app.include_router(analysis_callback.router)
     problem.install(app)
     app.add_middleware(Guard, limits=limits or Limits())
     _describe(app)
@@ -132,6 +138,7 @@ def _describe(app: FastAPI) -> None:
         if "ProblemDocument" not in schemas:
             models: tuple[type[BaseModel], ...] = (
                 ProblemDocument, ExportRequest, EvidenceRequest, SaveRequest, EnableRequest, SyncRequest,
+                DismissRequest, AnalysisRequest, CallbackRequest,
             )  # fmt: skip
             for model in models:
                 schema = model.model_json_schema(ref_template="#/components/schemas/{model}")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from permalog_server.syncs import Syncs
     from permalog_server.writing import Writers
     from security_agent.agent import Agent
+    from security_agent.analysis import Means
 
 VIEW_SECONDS: Final = 15 * 60
 KNOCK_SECONDS: Final = 60 * 60
@@ -87,6 +88,8 @@ class Desk:
     keys: Keys | None
     """Those of the logs, which sign evidence."""
     agent: Agent
+    means: Means
+    """What judges findings."""
     syncs: Syncs
     """Syncs that run behind the answers."""
     internal_secret: str | None

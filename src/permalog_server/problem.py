@@ -32,7 +32,9 @@ from permalog_server.accounts import UnknownToken
 from permalog_server.paths import template_of
 from security_agent import errors as agent
 from security_agent import github
+from security_agent.analysis import TooMany
 from security_agent.errors import AgentError
+from security_agent.llm import OutOfCredit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -176,11 +178,16 @@ def _of_the_agent(error: AgentError) -> Problem | None:
     status = next((status for kind, status in _OF_THE_AGENT if isinstance(error, kind)), None)
     if status is None:
         return None
-    return Problem(status, str(error), headers={"Retry-After": "60"} if status == _UNAVAILABLE else None)
+    return Problem(
+        status,
+        str(error),
+        headers={"Retry-After": "60"} if status in {_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS} else None,
+    )
 
 
 _UNAVAILABLE: Final = HTTPStatus.SERVICE_UNAVAILABLE
 _OF_THE_AGENT: Final[tuple[tuple[type[AgentError], HTTPStatus], ...]] = (
+    (OutOfCredit, HTTPStatus.PAYMENT_REQUIRED), (TooMany, HTTPStatus.TOO_MANY_REQUESTS),
     (agent.NotFound, HTTPStatus.NOT_FOUND), (agent.Conflict, HTTPStatus.CONFLICT),
     (github.BadName, HTTPStatus.UNPROCESSABLE_ENTITY), (github.NotFound, HTTPStatus.NOT_FOUND),
     (github.Suspended, HTTPStatus.CONFLICT), (github.Unauthorized, HTTPStatus.CONFLICT),
@@ -250,6 +257,7 @@ _EXAMPLES: Final = {
     for example in (
         Problem(400, "the path or the query is not valid UTF-8"),
         Problem(401, "this token is not valid, or no longer"),
+        Problem(402, "the model's endpoint is out of credit: top it up, or set another one"),
         Problem(403, "the role member may not do this"),
         Problem(404, "there is no such organisation, or you are not a member of it"),
         Problem(408, "the body took longer than 30 seconds"),

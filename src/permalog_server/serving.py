@@ -13,6 +13,7 @@ from typing_extensions import override
 from permalog_server import logs
 from permalog_server.app import create_app
 from permalog_server.wiring import journal, open_github, settings
+from permalog_server.working import means
 
 if TYPE_CHECKING:
     import socket
@@ -35,7 +36,7 @@ def serve(log: Permalog, *, keys: Keys | None, host: str, port: int, as_json: bo
     chosen = settings()
     with open_github() as github:
         app = create_app(
-            log, journal=journal(), keys=keys, github=github, internal_secret=chosen.internal_secret,
+            log, journal=journal(), keys=keys, github=github, means=means(), internal_secret=chosen.internal_secret,
             public_logs=chosen.are_logs_public,
         )  # fmt: skip
         run(app, host=host, port=port, as_json=as_json)

@@ -145,6 +145,12 @@ for prefix, answers in (("/v1", for_all), (ORGANIZATION, for_members)):
         {
             f"GET {prefix}{AGENT}/findings/{{finding_id}}": Case(answers(404)),
             f"PUT {prefix}{AGENT}/config": Case(answers(200, 403), {"revision": 0}),
+            f"GET {prefix}{AGENT}/analyses": Case(answers(200)),
+            f"GET {prefix}{AGENT}/findings/{{finding_id}}/analysis": Case(answers(404)),
+            f"POST {prefix}{AGENT}/findings/{{finding_id}}/analysis": Case(answers(404), {}),
+            f"POST {prefix}{AGENT}/findings/{{finding_id}}/dismiss": Case(answers(404, 403), {"reason": "not_used"}),
+            f"GET {prefix}{AGENT}/auto-dismiss": Case(answers(200)),
+            f"POST {prefix}{AGENT}/auto-dismiss": Case(answers(409, 403)),
             f"PUT {prefix}{AGENT}/enabled": Case(answers(200, 403), {"enabled": False}),
             f"POST {prefix}{AGENT}/sync": Case(answers(409), {}),
             f"GET {prefix}{AGENT}/installation": Case(answers(422, 403), query="installation_id=1&state=x"),
@@ -152,6 +158,7 @@ for prefix, answers in (("/v1", for_all), (ORGANIZATION, for_members)):
         }
     )
 CASES["POST /internal/sync"] = Case(row("*:401"))
+CASES["POST /internal/analysis-callback/{finding_id}"] = Case(row("*:401"), {"status": "failed"})
 
 
 def test_every_route_has_a_row(site: Site) -> None:
