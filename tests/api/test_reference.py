@@ -106,12 +106,14 @@ def site(make_database: Callable[[], str], folder: Path) -> Iterator[Site]:
             github.world.install("northwind", [SHOP], id=number)
         github.world.put(SHOP, open_alert(SHOP, 1))
         with running(make_database(), folder, github=client, internal_secret=INTERNAL) as found:
+            found.app.state.world = github.world
             yield found
 
 
 def at_work(site: Site, owner: Owner) -> dict[str, str]:
     """The owner's agent after a first sync; what the examples name."""
     agent: Agent = site.app.state.desk.agent
+    site.app.state.world.put(SHOP, open_alert(SHOP, 1))  # another example may have dismissed it
     by = Acting(Actor.user("u_1"), "api")
     installation.connect(agent, owner, TAKEN, by)
     configuration.set_enabled(agent, owner, by, enabled=True)

@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+
+_FINDING: Final = "20d927ae-bdc3-46d6-a2cb-77d313cb2d3c"
+_OPERATION: Final = "8c1c6c0f-0f39-4c5b-9b4e-7c9d1f1f0a55"
+_TRIAGE: Final[JsonDict] = {
+    "needs_sandbox": True, "suggestion": "analyze_codebase", "confidence": "high",
+    "reason": "execution of code: whether it can be reached, only the code can tell", "engine": "rules", "model": None,
+    "fallback": None,
+}  # fmt: skip
+_RESULT: Final[JsonDict] = {
+    "exploitable": "no", "reasoning": "No code uses it.", "usage_locations": [], "suggested_fix": None,
+    "suggested_action": "dismiss", "summary": "lodash is declared and not used.",
+}  # fmt: skip
+_ANALYSIS: Final[JsonDict] = {
+    "id": _OPERATION, "finding_id": _FINDING, "status": "completed", "tier": "extraction", "forced": False,
+    "model": None, "triage": _TRIAGE, "result": _RESULT, "failure_code": None, "triggered_by": "user",
+    "correlation_id": _OPERATION, "requested_at": "2026-01-31T09:00:00.000000Z",
+    "started_at": "2026-01-31T09:00:00.010000Z", "finished_at": "2026-01-31T09:00:12.000000Z",
+}  # fmt: skip
+
+
+def _like(example: JsonDict) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"example": example})
 
 
 class DismissRequest(BaseModel):
@@ -20,6 +43,10 @@ class DismissRequest(BaseModel):
 
 class DismissedDocument(BaseModel):
     """A finding that is dismissed, here and on GitHub."""
+
+    model_config: ClassVar[ConfigDict] = _like(
+        {"finding_id": _FINDING, "status": "ignored", "reason": "tolerable_risk", "correlation_id": _OPERATION}
+    )
 
     finding_id: str
     status: Literal["ignored"]
@@ -61,6 +88,8 @@ class ResultDocument(BaseModel):
 class AnalysisDocument(BaseModel):
     """An analysis."""
 
+    model_config: ClassVar[ConfigDict] = _like(_ANALYSIS)
+
     id: str
     finding_id: str
     status: Literal["pending", "running", "completed", "failed"]
@@ -80,6 +109,8 @@ class AnalysisDocument(BaseModel):
 class FindingAnalysisDocument(BaseModel):
     """The latest analysis of a finding."""
 
+    model_config: ClassVar[ConfigDict] = _like({"analysis": _ANALYSIS})
+
     analysis: AnalysisDocument | None
 
 
@@ -96,12 +127,18 @@ class AnalysisQuery(BaseModel):
 class AnalysesDocument(BaseModel):
     """A page, newest first."""
 
+    model_config: ClassVar[ConfigDict] = _like({"analyses": [_ANALYSIS], "total": 1})
+
     analyses: list[AnalysisDocument]
     total: int
 
 
 class EligibleDocument(BaseModel):
     """What would be dismissed automatically now."""
+
+    model_config: ClassVar[ConfigDict] = _like(
+        {"enabled": True, "confidence": "high", "finding_ids": [_FINDING], "total": 1}
+    )
 
     enabled: bool = Field(description="Whether the agent and automatic dismissal are on.")
     confidence: Literal["high", "medium", "low"] = Field(description="The threshold for triage.")
@@ -111,6 +148,10 @@ class EligibleDocument(BaseModel):
 
 class BulkDocument(BaseModel):
     """What was dismissed automatically: one event a finding, all with this correlation id."""
+
+    model_config: ClassVar[ConfigDict] = _like(
+        {"dismissed": 1, "finding_ids": [_FINDING], "correlation_id": _OPERATION}
+    )
 
     dismissed: int
     finding_ids: list[str]
@@ -129,6 +170,8 @@ class CallbackRequest(BaseModel):
 
 class TakenDocument(BaseModel):
     """What became of a callback."""
+
+    model_config: ClassVar[ConfigDict] = _like({"status": "accepted", "analysis": "completed"})
 
     status: Literal["accepted", "ignored"] = Field(description="Ignored: the attempt is over.")
     analysis: Literal["completed", "failed"] | None = Field(description="How it ended.")
