@@ -10,36 +10,47 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from permalog.catalogue import Action, Catalogue, Payload
     from permalog.client import Permalog
+    from permalog.database import Connection
     from permalog.errors import PermalogError
     from permalog.event import Actor, Event, Owner, Resource, acting_as
+    from permalog.migrate import Step, file_steps
     from permalog.payload import Personal
+    from permalog.sql import Queries
 
 __all__ = [
     "Action",
     "Actor",
     "Catalogue",
+    "Connection",
     "Event",
     "Owner",
     "Payload",
     "Permalog",
     "PermalogError",
     "Personal",
+    "Queries",
     "Resource",
+    "Step",
     "acting_as",
+    "file_steps",
 ]
 
 _HOMES = {
     "Action": "catalogue",
     "Actor": "event",
     "Catalogue": "catalogue",
+    "Connection": "database",
     "Event": "event",
     "Owner": "event",
     "Payload": "catalogue",
     "Permalog": "client",
     "PermalogError": "errors",
     "Personal": "payload",
+    "Queries": "sql",
     "Resource": "event",
+    "Step": "migrate",
     "acting_as": "event",
+    "file_steps": "migrate",
 }
 
 

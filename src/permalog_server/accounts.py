@@ -29,20 +29,26 @@ ROLES: Final[tuple[Role, ...]] = ("owner", "admin", "billing_manager", "member")
 
 AUDITORS: Final[frozenset[Role]] = frozenset({"owner", "admin", "billing_manager"})
 """Who may read an organisation's audit log."""
+MEMBERS: Final[frozenset[Role]] = frozenset(ROLES)
+"""Who may read what the security agent found, sync, and start analyses."""
 
 READ: Final = "audit_log:read"
 EXPORT: Final = "audit_log:export"
 FORGET: Final = "users:delete"
+AGENT_READ: Final = "agent:read"
+AGENT_WRITE: Final = "agent:write"
 WRITE: Final = "events:write"
 RECORD: Final = "events:record"
 SCOPES: Final = {
     READ: "read the audit log: list, one event, summary, actions",
     EXPORT: "export the audit log",
     FORGET: "delete a user: oneself, or as staff anybody",
+    AGENT_READ: "read what the security agent has found, and its configuration",
+    AGENT_WRITE: "act with the security agent: sync, analyse, and as far as the role goes configure and dismiss",
     WRITE: "write events in others' names, of any time: for services",
     RECORD: "the same, for events of the last seven days only",
 }
-_DEFAULT_SCOPES: Final = (READ, EXPORT, FORGET)
+_DEFAULT_SCOPES: Final = (READ, EXPORT, FORGET, AGENT_READ, AGENT_WRITE)
 _FORM: Final = re.compile(r"plt_([0-9a-f]{32})_([A-Za-z0-9_-]{43})", re.ASCII)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anyio import CapacityLimiter
 from fastapi import Depends, FastAPI
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
 from permalog_server import problem, tailing
@@ -21,8 +22,13 @@ from permalog_server.guard import Guard, Limits
 from permalog_server.metrics import REGISTRY, RecorderMetrics
 from permalog_server.paths import ORGANIZATION, PERSONAL
 from permalog_server.problem import ProblemDocument
-from permalog_server.routes import audit_log, service, tlog, users
+from permalog_server.routes import analysis_callback, audit_log, internal, security_agent, service, tlog, users
+from permalog_server.routes.security_agent.documents import EnableRequest, SaveRequest, SyncRequest
+from permalog_server.routes.security_agent.judging_documents import AnalysisRequest, CallbackRequest, DismissRequest
+from permalog_server.syncs import Syncs
 from permalog_server.writing import WRITERS, Writers
+from security_agent.agent import Agent
+from security_agent.analysis import Means
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
 
     from permalog import Permalog
     from permalog.keys import Keys
+    from security_agent.github import GitHub
 
 REQUESTS_A_MINUTE: Final = 120_000
 """For one token, over all processes: more than two cores answer, so that it only ever stops what runs wild."""
@@ -50,6 +57,9 @@ def create_app(  # noqa: PLR0913  its options
     *,
     journal: Path,
     keys: Keys | None = None,
+    github: GitHub | None = None,
+    means: Means | None = None,
+    internal_secret: str | None = None,
     requests_a_minute: int = REQUESTS_A_MINUTE,
     limits: Limits | None = None,
     public_logs: bool = False,
@@ -61,6 +71,9 @@ def create_app(  # noqa: PLR0913  its options
         log: an open log.
         journal: the file outside the database in which erasures are noted.
         keys: those of the logs; without them no evidence is made.
+        github: what the security agent asks; None: whatever needs GitHub says that no App is configured.
+        means: what judges findings; None: the rules, and the built-in runner over HTTPS.
+        internal_secret: what opens the routes below /internal; None: nothing does.
         requests_a_minute: for each token.
         limits: of sizes, times and numbers.
         public_logs: whether checkpoints and hash tiles are for anybody, without a token.
@@ -76,6 +89,7 @@ def create_app(  # noqa: PLR0913  its options
         finally:
             REGISTRY.unregister(metrics)
             desk.tails.hub.close()
+            await run_in_threadpool(desk.syncs.close)
             desk.writers.close()
 
     app = FastAPI(
@@ -84,6 +98,7 @@ def create_app(  # noqa: PLR0913  its options
         description="The audit log that a company can hand to an auditor. Times are RFC 3339, in UTC.",
     )  # fmt: skip
     accounts = Accounts(log.database)
+    agent = Agent(log, github)
     desk = Desk(
         log=log,
         accounts=accounts,
@@ -98,20 +113,24 @@ def create_app(  # noqa: PLR0913  its options
         ),
         public_logs=public_logs,
         keys=keys,
+        agent=agent,
+        means=means or Means(),
+        syncs=Syncs(agent),
+        internal_secret=internal_secret,
     )
     app.state.desk = desk
     app.state.parameters = {}
     app.state.at_end = [desk.tails.hub.close]
     app.include_router(service.router)
-    app.include_router(audit_log.router, prefix=PERSONAL, tags=["personal"])
-    app.include_router(
-        audit_log.router,
-        prefix=ORGANIZATION,
-        tags=["organization"],
-        dependencies=[Depends(organization_of_route)],
-    )
+    for router in (audit_log.router, security_agent.router):
+        app.include_router(router, prefix=PERSONAL, tags=["personal"])
+        app.include_router(
+            router, prefix=ORGANIZATION, tags=["organization"], dependencies=[Depends(organization_of_route)]
+        )
     app.include_router(users.router, prefix=PERSONAL)
     app.include_router(tlog.router)
+    app.include_router(internal.router)
+    app.include_router(analysis_callback.router)
     problem.install(app)
     app.add_middleware(Guard, limits=limits or Limits())
     _describe(app)
@@ -126,7 +145,10 @@ def _describe(app: FastAPI) -> None:
         document = made()
         schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
         if "ProblemDocument" not in schemas:
-            models: tuple[type[BaseModel], ...] = (ProblemDocument, ExportRequest, EvidenceRequest)
+            models: tuple[type[BaseModel], ...] = (
+                ProblemDocument, ExportRequest, EvidenceRequest, SaveRequest, EnableRequest, SyncRequest,
+                DismissRequest, AnalysisRequest, CallbackRequest,
+            )  # fmt: skip
             for model in models:
                 schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
                 schemas.update(schema.pop("$defs", {}))

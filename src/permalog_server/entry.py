@@ -20,6 +20,7 @@ from permalog_server.allowance import Allowance, Places
 from permalog_server.paths import template_of
 from permalog_server.problem import Problem, invalid
 from permalog_server.sql import query
+from security_agent.agent import owner_id
 
 if TYPE_CHECKING:
     from anyio import CapacityLimiter
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
     from permalog.keys import Keys
     from permalog_server import tailing
     from permalog_server.forgetting import Office
+    from permalog_server.syncs import Syncs
     from permalog_server.writing import Writers
+    from security_agent.agent import Agent
+    from security_agent.analysis import Means
 
 VIEW_SECONDS: Final = 15 * 60
 KNOCK_SECONDS: Final = 60 * 60
@@ -47,6 +51,8 @@ class Need(NamedTuple):
     """Which event a denied attempt is."""
     for_services: bool = False
     """Whether the scope alone is enough."""
+    resource_type: str = "audit_log"
+    """What a denied attempt was about: the log, or what of the security agent the action concerns."""
 
 
 READING: Final = Need(frozenset({READ}), AUDITORS, _VIEWED)
@@ -83,6 +89,13 @@ class Desk:
     """Whether anybody may read checkpoints and hash tiles."""
     keys: Keys | None
     """Those of the logs, which sign evidence."""
+    agent: Agent
+    means: Means
+    """What judges findings."""
+    syncs: Syncs
+    """Syncs that run behind the answers."""
+    internal_secret: str | None
+    """What opens the routes below /internal; None: nothing does."""
 
     def once(self, seconds: int, *what: object, event: Event) -> None:
         """Records an event unless the same was noticed within so many seconds, by whichever process."""
@@ -183,8 +196,17 @@ class Visit:
         owner = Owner.user(holder.user_id) if self.organization is None else Owner.organization(self.organization)
         return Event(
             owner=owner, action=need.action, outcome="denied", actor=self._actor(holder), source="api",
-            resource=Resource("audit_log", str(owner.log_id)), metadata={"route": self._route, "reason": reason},
+            resource=self._aim(owner, need), metadata={"route": self._route, "reason": reason},
         )  # fmt: skip
+
+    def _aim(self, owner: Owner, need: Need) -> Resource:
+        """What an attempt was about: the finding of the route, the owner's agent, or the log."""
+        finding = str(self._request.path_params.get("finding_id", ""))[:255].replace("\0", "")
+        if need.resource_type == "security_finding" and finding:
+            return Resource("security_finding", finding)
+        if need.resource_type == "audit_log":
+            return Resource("audit_log", str(owner.log_id))
+        return Resource("agent_config", owner_id(owner))
 
     def _note_view(self, entry: Entry, details: dict[str, Any]) -> None:
         event = Event(

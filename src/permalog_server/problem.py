@@ -30,6 +30,11 @@ from permalog.errors import (
 )
 from permalog_server.accounts import UnknownToken
 from permalog_server.paths import template_of
+from security_agent import errors as agent
+from security_agent import github
+from security_agent.analysis import TooMany
+from security_agent.errors import AgentError
+from security_agent.llm import OutOfCredit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -140,6 +145,8 @@ def of(error: Exception) -> Problem | None:  # noqa: C901, PLR0911  one return a
             return Problem(HTTPStatus.CONFLICT, str(error), headers={"Retry-After": "2"})
         case ContentConflict() | NoEvidence() | NotProven():
             return _conflict(error)
+        case AgentError():
+            return _of_the_agent(error)
         case DatabaseProblem() | OperationalError() | InterfaceError() | PoolTimeout() | ReadOnlySqlTransaction():
             return Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE, "the database cannot be reached", headers={"Retry-After": "5"}
@@ -164,6 +171,33 @@ def _conflict(error: ContentConflict | NoEvidence | NotProven) -> Problem:
             return Problem(HTTPStatus.CONFLICT, "the log is not as it was sealed: its operator can see where")
 
 
+def _of_the_agent(error: AgentError) -> Problem | None:
+    """What an error of the security agent, or of GitHub behind it, means to a client."""
+    if isinstance(error, agent.Invalid):
+        return invalid(error.field, error.reason)
+    status = next((status for kind, status in _OF_THE_AGENT if isinstance(error, kind)), None)
+    if status is None:
+        return None
+    return Problem(
+        status,
+        str(error),
+        headers={"Retry-After": "60"} if status in {_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS} else None,
+    )
+
+
+_UNAVAILABLE: Final = HTTPStatus.SERVICE_UNAVAILABLE
+_OF_THE_AGENT: Final[tuple[tuple[type[AgentError], HTTPStatus], ...]] = (
+    (OutOfCredit, HTTPStatus.PAYMENT_REQUIRED), (TooMany, HTTPStatus.TOO_MANY_REQUESTS),
+    (agent.NotFound, HTTPStatus.NOT_FOUND), (agent.Conflict, HTTPStatus.CONFLICT),
+    (github.BadName, HTTPStatus.UNPROCESSABLE_ENTITY), (github.NotFound, HTTPStatus.NOT_FOUND),
+    (github.Suspended, HTTPStatus.CONFLICT), (github.Unauthorized, HTTPStatus.CONFLICT),
+    (github.Forbidden, HTTPStatus.CONFLICT), (github.Refused, HTTPStatus.CONFLICT),
+    (github.RateLimited, _UNAVAILABLE), (github.Unreachable, _UNAVAILABLE),
+    (github.GitHubError, HTTPStatus.BAD_GATEWAY),
+)  # fmt: skip
+"""The first that fits. What GitHub forbids or refuses is for the owner to put right there: the state conflicts."""
+
+
 def install(app: FastAPI) -> None:
     """Makes every error of the application a problem document."""
 
@@ -184,6 +218,7 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, answer)
     for kind in (NoEvidence, NotProven):
         app.add_exception_handler(kind, answer)
+    app.add_exception_handler(AgentError, answer)
     for kind in (DatabaseProblem, OperationalError, InterfaceError, ReadOnlySqlTransaction, PoolTimeout):
         app.add_exception_handler(kind, answer)
     for kind in (RequestValidationError, HTTPException):
@@ -222,15 +257,17 @@ _EXAMPLES: Final = {
     for example in (
         Problem(400, "the path or the query is not valid UTF-8"),
         Problem(401, "this token is not valid, or no longer"),
+        Problem(402, "the model's endpoint is out of credit: top it up, or set another one"),
         Problem(403, "the role member may not do this"),
         Problem(404, "there is no such organisation, or you are not a member of it"),
         Problem(408, "the body took longer than 30 seconds"),
-        Problem(409, "the event waits for sealing: no signed checkpoint covers it yet"),
+        Problem(409, "the configuration was changed meanwhile: its revision is 3; read it, and save again"),
         Problem(413, "the body is larger than 16777216 bytes"),
         Problem(414, "the query is longer than 16384 bytes"),
         Problem(415, "send the body as Content-Type: application/json"),
         invalid("end", "is before start"),
         Problem(429, "more than 120000 requests in a minute"),
+        Problem(502, "GitHub gave an answer that is none of its kind"),
         Problem(503, "the database cannot be reached"),
     )
 }

@@ -13,7 +13,8 @@ from typing_extensions import override
 
 from permalog_server import logs
 from permalog_server.app import create_app
-from permalog_server.wiring import journal, settings
+from permalog_server.wiring import journal, open_github, settings
+from permalog_server.working import means
 
 if TYPE_CHECKING:
     import socket
@@ -33,12 +34,13 @@ HEAD: Final = 128 * 1024
 
 def serve(log: Permalog, *, keys: Keys | None, host: str, port: int, as_json: bool = False) -> None:
     """Serves the API over an open log until a signal ends it."""
-    run(
-        create_app(log, journal=journal(), keys=keys, public_logs=settings().are_logs_public),
-        host=host,
-        port=port,
-        as_json=as_json,
-    )
+    chosen = settings()
+    with open_github() as github:
+        app = create_app(
+            log, journal=journal(), keys=keys, github=github, means=means(), internal_secret=chosen.internal_secret,
+            public_logs=chosen.are_logs_public,
+        )  # fmt: skip
+        run(app, host=host, port=port, as_json=as_json)
 
 
 def run(app: FastAPI, *, host: str, port: int, as_json: bool = False) -> None:

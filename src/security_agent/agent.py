@@ -6,18 +6,20 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from permalog.event import Actor, Source
+from permalog import Actor
 from security_agent.errors import Erased, NotConnected
 from security_agent.sql import query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from permalog import Owner, Permalog
-    from permalog.database import Connection
+    from permalog import Connection, Owner, Permalog
     from security_agent.github import GitHub
+
+Source: TypeAlias = Literal["web", "api", "worker", "cron", "callback", "webhook", "cli"]
+"""The doors through which the agent is asked to do something."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,7 @@ from security_agent.triage import model as by_model
 from security_agent.triage import rules
 
 if TYPE_CHECKING:
-    from permalog import Owner
-    from permalog.database import Connection
+    from permalog import Connection, Owner
     from security_agent.agent import Agent
     from security_agent.extraction import Extracted
     from security_agent.triage.verdict import Verdict

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from permalog.database import Connection
+    from permalog import Connection
     from security_agent.agent import Acting, Agent
     from security_agent.case import Case
 

@@ -14,8 +14,7 @@ from security_agent.policy import Decision, decide
 from security_agent.sql import query
 
 if TYPE_CHECKING:
-    from permalog import Owner
-    from permalog.database import Connection
+    from permalog import Connection, Owner
     from security_agent.agent import Acting, Agent
     from security_agent.case import Case
 

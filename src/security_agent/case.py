@@ -17,7 +17,7 @@ from security_agent.triage.subject import Subject
 from security_agent.triage.verdict import Confidence
 
 if TYPE_CHECKING:
-    from permalog.database import Connection
+    from permalog import Connection
     from security_agent.alert import Status
 
 _ADDRESS: Final = re.compile(r"[^\s@<>\"]+@[^\s@<>\"]+\.[^\s@<>\"]+")

@@ -16,8 +16,7 @@ from security_agent.payloads import Confidence, Days
 from security_agent.sql import query
 
 if TYPE_CHECKING:
-    from permalog import Owner
-    from permalog.database import Connection
+    from permalog import Connection, Owner
 
 _UPDATED: Final = "security.config.updated"
 

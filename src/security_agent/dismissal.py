@@ -16,8 +16,7 @@ from security_agent.sql import query
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from permalog import Owner
-    from permalog.database import Connection
+    from permalog import Connection, Owner
     from security_agent.agent import Acting, Agent
     from security_agent.case import Case
     from security_agent.policy import Decision

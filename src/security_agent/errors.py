@@ -20,7 +20,7 @@ class Conflict(AgentError):
     """Somebody else was quicker: the revision has changed, the finding is not open any more, or an analysis runs."""
 
 
-class Invalid(AgentError):
+class Invalid(AgentError, ValueError):
     """What was asked for breaks a rule.
 
     Args:

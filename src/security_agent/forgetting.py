@@ -10,8 +10,7 @@ from security_agent.sql import query
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from permalog import Owner
-    from permalog.database import Connection
+    from permalog import Connection, Owner
 
 
 def forget_person(connection: Connection, user_id: str, texts: Collection[str] = ()) -> None:

@@ -17,7 +17,7 @@ from security_agent.errors import Conflict, Invalid, NotConnected
 from security_agent.sql import query
 
 if TYPE_CHECKING:
-    from permalog.database import Connection
+    from permalog import Connection
     from security_agent.agent import Acting, Agent
     from security_agent.github import Installation
 

@@ -12,7 +12,7 @@ from security_agent.sql import query
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from permalog.database import Connection
+    from permalog import Connection
 
 QUEUE: Final = "agent"
 

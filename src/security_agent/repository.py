@@ -12,8 +12,7 @@ from security_agent.sql import query
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from permalog import Owner
-    from permalog.database import Connection
+    from permalog import Connection, Owner
     from security_agent.agent import Agent
     from security_agent.github import Repository as Reached
 

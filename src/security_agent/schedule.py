@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from permalog import Owner
-from permalog.errors import PermalogError
+from permalog import Owner, PermalogError
 from security_agent import sync
 from security_agent.agent import Acting, Agent
 from security_agent.sql import query
@@ -41,9 +40,11 @@ def sync_all(agent: Agent, *, patience: timedelta = PATIENCE, every: timedelta =
     sync.end_lost(agent)
     acting = Acting.alone("sync-scheduler", "cron")
     give_up_at = time.monotonic() + patience.total_seconds()
+    # Fixed now: who has had their turn in this round does not get another one, however short the time is.
+    due = agent.clock() - max(every - _SLACK, timedelta())
     synced = failed = 0
     while not agent.stopping.is_set() and time.monotonic() < give_up_at:
-        owner = _next(agent, every)
+        owner = _next(agent, due)
         if owner is None:
             return Round(synced, failed, is_complete=True)
         try:
@@ -56,10 +57,7 @@ def sync_all(agent: Agent, *, patience: timedelta = PATIENCE, every: timedelta =
     return Round(synced, failed, is_complete=False)
 
 
-def _next(agent: Agent, every: timedelta) -> Owner | None:
-    moment = agent.clock()
+def _next(agent: Agent, due: datetime) -> Owner | None:
     with agent.looking() as connection:
-        row = connection.execute(
-            query("sync", "claim"), {"now": moment, "before": moment - max(every - _SLACK, timedelta())}
-        ).fetchone()
+        row = connection.execute(query("sync", "claim"), {"now": agent.clock(), "before": due}).fetchone()
     return None if row is None else Owner(organization_id=row[0], user_id=row[1])

@@ -27,7 +27,7 @@ from security_agent.syncing import Syncing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from permalog.database import Connection
+    from permalog import Connection
 
 Trigger: TypeAlias = Literal["manual", "scheduled"]
 
@@ -44,6 +44,10 @@ class Sync:
     """``owner/name``; None: all that are selected."""
     id: UUID = field(default_factory=uuid4)
     started: float = field(default_factory=time.monotonic)
+
+    def milliseconds(self) -> int:
+        """How long ago it was begun."""
+        return int((time.monotonic() - self.started) * 1000)
 
     def about(self) -> dict[str, Any]:
         """What both of its events tell."""
@@ -181,9 +185,8 @@ def _mark(agent: Agent, begun: Sync, report: Report) -> None:
 def _complete(agent: Agent, begun: Sync, report: Report) -> None:
     """Puts the end on record, once."""
     outcome: Literal["success", "failure"] = "failure" if report.has_failed else "success"
-    milliseconds = int((time.monotonic() - begun.started) * 1000)
     with agent.changing(begun.owner) as connection:
-        _finish(agent, connection, begun, outcome, report.as_payload(milliseconds))
+        _finish(agent, connection, begun, outcome, report.as_payload(begun.milliseconds()))
 
 
 def _finish(

@@ -18,7 +18,7 @@ from security_agent.sql import query
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from permalog.database import Connection
+    from permalog import Connection
     from security_agent.agent import Agent
     from security_agent.case import Case
 

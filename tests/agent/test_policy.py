@@ -128,3 +128,14 @@ def test_what_has_not_been_analysed_is_not_dismissed() -> None:
 
 def test_a_verdict_of_the_rules_dismisses_in_development() -> None:
     assert decide(DEVELOPMENT, ON, rules.triage(DEVELOPMENT), None).dismiss
+
+
+@pytest.mark.parametrize(
+    ("severity", "scope"),
+    [("critical", "development"), ("critical", "runtime"), ("critical", None), ("high", "runtime"), ("high", None)],
+)
+@pytest.mark.parametrize("engine", ["rules", "llm"])
+def test_triage_alone_never_dismisses_what_is_grave(severity: str, scope: str | None, engine: str) -> None:
+    grave = subject(severity=severity, scope=scope)
+    assert not decide(grave, LOOSE, dismissing(engine), None).dismiss
+    assert decide(grave, LOOSE, dismissing(engine), analysed("no", "dismiss")).dismiss  # the code may

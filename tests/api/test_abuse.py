@@ -296,7 +296,7 @@ class TestExports:
         for n in range(12_000):
             site.log.record(
                 Event(
-                    owner=owner, action="security.finding.created", actor=Actor.user("u_1"),
+                    owner=owner, action="security.access.role_changed", actor=Actor.user("u_1"),
                     resource=Resource("security_finding", str(n)), metadata={"note": "x" * 5_000},
                 )
             )  # fmt: skip
@@ -354,7 +354,7 @@ class TestExports:
             assert client.post(f"{log_of(large)}/export", json={"format": "csv", "resource_id": "1"}).status_code == 200
 
     def test_a_whole_one_is_whole(self, site: Site, large: People) -> None:
-        before = site.log.summary(Owner.organization(large.organization), action="security.finding.created").total
+        before = site.log.summary(Owner.organization(large.organization), action="security.access.role_changed").total
         with site.client(large.token("owner")) as client:
-            wanted = {"format": "ndjson", "action": ["security.finding.created"]}
+            wanted = {"format": "ndjson", "action": ["security.access.role_changed"]}
             assert client.post(f"{log_of(large)}/export", json=wanted).text.count("\n") == before

@@ -46,7 +46,7 @@ def people(log: Permalog) -> People:
     for n in range(12_000):
         log.record(
             Event(
-                owner=owner, action="security.finding.created", actor=Actor.user("u_1"),
+                owner=owner, action="security.access.role_changed", actor=Actor.user("u_1"),
                 resource=Resource("security_finding", str(n)), metadata={"note": "x" * 5_000},
             )
         )  # fmt: skip

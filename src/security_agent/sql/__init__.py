@@ -5,8 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Final
 
-from permalog.migrate import Step, file_steps
-from permalog.sql import Queries
+from permalog import Queries, Step, file_steps
 from security_agent.sql import queue
 
 _HERE: Final = files(__name__)

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from permalog.migrate import Step
+from permalog import Step
 
 FIRST: Final = "03.04.00_50_post_add_retry_failed_job_procedure.sql"
 """The newest migration in the schema that the first installations were made with (procrastinate 3.10)."""
