@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from threading import Barrier
 from typing import Any
 
@@ -115,7 +116,7 @@ def test_many_states_of_one_alert_in_any_order_end_with_the_newest(agent: Agent)
         with agent.changing(OWNER) as connection:
             Intake(agent, OWNER, 7, SHOP, WEBHOOK).take(connection, [read_alert(raw)])
 
-    at_once(*(lambda raw=raw: take(raw) for raw in states * 2))
+    at_once(*(partial(take, raw) for raw in states * 2))
     (shown,) = finding.page(agent, OWNER).findings
     assert (shown["status"], shown["severity"]) == ("fixed", "critical")
     check_history(agent, shown)
@@ -143,5 +144,5 @@ def test_one_row_for_two_owners_syncing_one_repository_is_two(agent: Agent) -> N
         with agent.changing(owner) as connection:
             Intake(agent, owner, 7, SHOP, BY).take(connection, [read_alert(alert(1))])
 
-    at_once(*(lambda owner=owner: take(owner) for owner in others))
+    at_once(*(partial(take, owner) for owner in others))
     assert [finding.page(agent, owner).total for owner in others] == [1, 1]
