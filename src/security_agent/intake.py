@@ -54,6 +54,8 @@ class _Known(NamedTuple):
     deadline: datetime | None
     is_ours: bool
     """Not dismissed on GitHub: whoever dismissed it, did so here."""
+    written_at: datetime
+    """When it was last written, by our clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,16 @@ class Intake:
     acting: Acting
     correlation_id: str | None = None
 
-    def take(self, connection: Connection, alerts: Sequence[AlertFacts]) -> Taken:
-        """Takes in alerts, each number once, in the connection's transaction."""
+    def take(self, connection: Connection, alerts: Sequence[AlertFacts], asked_at: datetime | None = None) -> Taken:
+        """Takes in alerts, each number once, in the connection's transaction.
+
+        Args:
+            connection: in a transaction.
+            alerts: as they were read.
+            asked_at: when the source was asked for them, by our clock; None: it told of them by itself. The source's
+                times are whole seconds: of two states within one, what was asked for after the finding was last written
+                is the newer one, and of anything else nobody knows; the next sync will.
+        """
         by_id = {alert["source_id"]: alert for alert in alerts}
         known = dict(connection.execute(query("intake", "known"), self._place(by_id)).fetchall())
         new = [alert for number, alert in by_id.items() if number not in known]
@@ -78,7 +88,7 @@ class Intake:
         created = self._add(connection, new, events) if new else set[str]()
         # What another has added since `known` was read is compared like everything that is known.
         changed |= {alert["source_id"] for alert in new} - created
-        updated = self._change(connection, {n: by_id[n] for n in changed}, events) if changed else 0
+        updated = self._change(connection, {n: by_id[n] for n in changed}, asked_at, events) if changed else 0
         self.agent.log.record_all(events, connection)
         return Taken(len(created), updated, len(by_id) - len(created) - updated)
 
@@ -103,10 +113,12 @@ class Intake:
         ]
         return set(added)
 
-    def _change(self, connection: Connection, alerts: dict[str, AlertFacts], events: list[Event]) -> int:
+    def _change(
+        self, connection: Connection, alerts: dict[str, AlertFacts], asked_at: datetime | None, events: list[Event]
+    ) -> int:
         """Locks, compares, writes; how many findings changed."""
         locked = [_Known(*row) for row in connection.execute(query("intake", "lock"), self._place(alerts)).fetchall()]
-        fresh = [one for one in locked if self._brings_news(one, alerts[one.source_id])]
+        fresh = [one for one in locked if self._brings_news(one, alerts[one.source_id], asked_at)]
         unwritten = self._unwritten(connection, [one for one in fresh if one.status == "ignored" and one.is_ours])
         rows: list[dict[str, Any]] = []
         for one in fresh:
@@ -121,8 +133,12 @@ class Intake:
         return len(rows)
 
     @staticmethod
-    def _brings_news(known: _Known, alert: AlertFacts) -> bool:
-        return alert["source_updated_at"] >= known.source_updated_at and not _is_same(known.digest, alert)
+    def _brings_news(known: _Known, alert: AlertFacts, asked_at: datetime | None) -> bool:
+        if alert["source_updated_at"] == known.source_updated_at:
+            is_newer = asked_at is not None and known.written_at <= asked_at
+        else:
+            is_newer = alert["source_updated_at"] > known.source_updated_at
+        return is_newer and not _is_same(known.digest, alert)
 
     def _unwritten(self, connection: Connection, candidates: list[_Known]) -> set[UUID]:
         """Those dismissed here of which the source does not know yet: that it calls them open undoes nothing."""

@@ -83,10 +83,11 @@ class Syncing:
         intake = Intake(self.agent, self.owner, place.repository_id, place.full_name, self.acting, str(self.id))
         if self._is_over(outcome):
             return
-        for page in self.agent.asking().alerts(self.installation_id, place.full_name):
+        pages = self.agent.asking().alerts(self.installation_id, place.full_name)
+        while (asked_at := self.agent.clock()) and (page := next(pages, None)) is not None:
             facts = list(self._readable(page, outcome))
             with self.agent.changing(self.owner) as connection:
-                outcome.taken = outcome.taken.and_(intake.take(connection, facts))
+                outcome.taken = outcome.taken.and_(intake.take(connection, facts, asked_at))
                 connection.execute(
                     query("sync", "alive"), {"log": self.owner.log_id, "id": self.id, "now": self.agent.clock()}
                 )

@@ -4,7 +4,9 @@
 -- `texts`: addresses and names of theirs. What they dismissed stays dismissed; who did it, and their words, go.
 WITH saved AS (UPDATE security_agent.owner SET updated_by = NULL WHERE updated_by = %(user)s RETURNING 1),
      dismissed AS (
-         UPDATE security_agent.finding SET ignored_by = NULL, ignored_comment = NULL
+         UPDATE security_agent.finding
+         SET ignored_comment = NULL,
+             ignored_by = CASE WHEN (ignored_by = %(user)s AND ignored_by_type <> 'github') OR ignored_by = ANY(%(texts)s) THEN NULL ELSE ignored_by END
          WHERE (ignored_by = %(user)s AND ignored_by_type <> 'github') OR ignored_by = ANY(%(texts)s)
             OR EXISTS (SELECT FROM unnest(%(texts)s::text[]) AS t WHERE position(lower(t) IN lower(ignored_comment)) > 0)
          RETURNING 1),

@@ -29,7 +29,8 @@ RETURNING source_id, id;
 
 -- name: lock
 SELECT source_id, id, digest, source_updated_at, status, severity, ignored_reason, first_detected_at, deadline,
-       ignored_by_type IS DISTINCT FROM 'github' AS is_ours
+       ignored_by_type IS DISTINCT FROM 'github' AS is_ours,
+       greatest(last_synced_at, CASE WHEN ignored_by_type <> 'github' THEN ignored_at END) AS written_at
 FROM security_agent.finding
 WHERE log_id = %(log)s AND repository_id = %(repository_id)s AND source = %(source)s AND source_id = ANY(%(source_ids)s)
 ORDER BY source_id FOR NO KEY UPDATE;
