@@ -374,7 +374,8 @@ ATTACKS: list[Attack] = [
     Attack("exchange two tenants, in the table of logs",
            """ALTER TABLE permalog.log DROP CONSTRAINT log_id_is_the_owners;
         UPDATE permalog.log AS x SET organization_id = y.organization_id FROM permalog.log AS y
-        WHERE x.log_id <> y.log_id AND x.log_id IN ({A}, {B}) AND y.log_id IN ({A}, {B})""".replace(";\n        ", ";\n"),
+        WHERE x.log_id <> y.log_id
+        AND x.log_id IN ({A}, {B}) AND y.log_id IN ({A}, {B})""".replace(";\n        ", ";\n"),
            alone(V.LOG_OWNER)),
     Attack("drop a trigger", "DROP TRIGGER refuse_change ON permalog.event", alone(V.SCHEMA_TRIGGER)),
     Attack("switch a trigger off", "ALTER TABLE permalog.tile DISABLE TRIGGER refuse_loss", alone(V.SCHEMA_TRIGGER)),

@@ -5,7 +5,7 @@ The table in docs/threat-model.md is made here. `UPDATE_DOCUMENTS=1` in the envi
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -50,7 +50,7 @@ class Known:
         leaves = [anchor_leaf(Checkpoint.parse(Note.parse(note.encode()).text)) for *_, note in stored]
         frontier = Frontier().grown(leaves).frontier
         signed = Checkpoint(anchor_origin(PREFIX), frontier.size, frontier.root()).signed(SIGNER).to_bytes()
-        self.anchors = [Anchor(0, tuple(leaves), signed).to_bytes()]
+        self.anchors = {1: [Anchor(0, tuple(leaves), signed).to_bytes()]}
         self.outside = self.state(connection)
         (note,) = (note for log, size, _, note in stored if (log, size) == (ACME.log_id, 256))
         parsed = Note.parse(note.encode())
@@ -75,20 +75,20 @@ class Known:
         return Given(
             keys=[SIGNER.key], prefix=PREFIX, witnesses=[WITNESS.key],
             outside=self.outside if by == "outside" else {},
-            anchors=self.anchors if by == "anchor" else (),
+            anchors=self.anchors if by == "anchor" else {},
             witnessed=self.witnessed if by == "witness" else (),
         )  # fmt: skip
 
 
 @contextmanager
-def prepared(url: str) -> Iterator[tuple[Connection, Known]]:
+def prepared(url: str) -> Generator[tuple[Connection, Known]]:
     with psycopg.connect(url) as connection:
         yield connection, Known(connection)
         connection.rollback()
 
 
 def failures(connection: Connection, given: Given) -> list[Finding]:
-    database = cast("Database", Within(connection))
+    database = cast("Database", cast("object", Within(connection)))
     found = verify_database(database, None, given, keep_going=True).findings
     return [one for one in found if one.severity == "failure"]
 
