@@ -1,24 +1,33 @@
-"""What `permalog verify` is given from outside the database: keys, what was signed last, anchors, an earlier end."""
+"""Verifying the installation's database from the command line, with what is known outside it."""
 
 from __future__ import annotations
 
 import os
+import sys
+import time
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
 import orjson
+import psycopg
 
 from permalog.anchor_folder import AnchorFolder
-from permalog.errors import InvalidQuery, NotProven
+from permalog.database import Database
+from permalog.errors import InvalidQuery, PermalogError
+from permalog.findings import Broken
 from permalog.note import VerifierKey
-from permalog.verify_database import Given, SignedState, place_of
-from permalog_server.wiring import sealed_folder, signing_key
+from permalog.verify_database import Given, SignedState, Verification, place_of, verify_database
+from permalog_server.bundles import BROKEN, PROVEN
+from permalog_server.output import print_json
+from permalog_server.wiring import open_database, sealed_folder, signing_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
-    from permalog.verify_database import Verification
+    from permalog.findings import Finding
+    from permalog.verify_database import Progress
     from permalog_server.wiring import Place
 
 _LONGEST: Final = 1_000_000
@@ -28,34 +37,22 @@ States = dict[tuple[UUID, int], SignedState]
 class Sources(NamedTuple):
     """Where it is found, as the options name it."""
 
-    keys: Sequence[str] = ()
-    witnesses: Sequence[str] = ()
+    keys: Sequence[VerifierKey] = ()
+    witnesses: Sequence[VerifierKey] = ()
     sealed: Path | None = None
     anchors: Path | None = None
     witnessed: Sequence[Path] = ()
     since: Path | None = None
 
 
-def keys_of(texts: Iterable[str], option: str) -> list[VerifierKey]:
-    """Verifier keys, as an option gives them.
-
-    Raises:
-        InvalidQuery: one is none.
-    """
-    try:
-        return [VerifierKey.parse(text) for text in texts]
-    except NotProven as error:
-        raise InvalidQuery(option, str(error)) from error
-
-
-def given(place: Place, sources: Sources) -> Given:
+def known(place: Place, sources: Sources) -> Given:
     """What is known. Without a key, the installation's own keyring; without a folder, its own of what was signed.
 
     Raises:
         InvalidQuery: an option names what is none, or cannot be read.
         OutsideUnusable: what was signed last cannot be read.
     """
-    keys = keys_of(sources.keys, "key")
+    keys = sources.keys
     if not keys:
         own = signing_key(place)
         keys = own.known() if own is not None and own.path.exists() else []
@@ -66,7 +63,7 @@ def given(place: Place, sources: Sources) -> Given:
     outside: States = {}
     for log_id in _logs_in(folder.folder):
         last = folder.last(log_id)
-        if last is not None:
+        if last is not None and "/log/" in last.origin:  # and not the anchor log
             outside[place_of(last.origin)] = SignedState(last.size, last.root)
     anchors: dict[int, list[bytes]] = {}
     if sources.anchors is not None:
@@ -79,7 +76,7 @@ def given(place: Place, sources: Sources) -> Given:
         outside=outside,
         anchors=anchors,
         witnessed=[_bytes(path) for path in sources.witnessed],
-        witnesses=keys_of(sources.witnesses, "witness"),
+        witnesses=sources.witnesses,
         since={} if sources.since is None else read_ends(sources.since),
     )
 
@@ -133,3 +130,96 @@ def _bytes(path: Path) -> bytes:
             return file.read(_LONGEST)
     except OSError as error:
         raise InvalidQuery(str(path), f"cannot be read: {error.strerror}") from error
+
+
+class CannotCheck(PermalogError, ValueError):
+    """Nothing can be said: the database cannot be read."""
+
+
+def verify_live(log_id: UUID | None, sources: Sources, *, keep_going: bool, as_json: bool) -> int:
+    """Verifies one log, or all, says what was found, and returns the exit code.
+
+    Raises:
+        InvalidQuery: an option names what is none, or cannot be read.
+        CannotCheck: the database, or what is kept outside it, cannot be read.
+    """
+    began = time.monotonic()
+    try:
+        with open_database(migrated=False) as place, closing(Database(place.url)) as database, _progress() as progress:
+            given = known(place, sources)
+            result = verify_database(database, log_id, given, keep_going=keep_going, progress=progress)
+    except Broken as broken:
+        result = Verification(findings=[broken.finding], failures=1)
+    except InvalidQuery:
+        raise
+    except (PermalogError, psycopg.Error, OSError) as error:
+        raise CannotCheck(f"could not be checked: {error}") from error
+    if sources.since is not None and result.proven:
+        write_ends(sources.since, result)
+    _tell(result, time.monotonic() - began, as_json=as_json)
+    return PROVEN if result.proven else BROKEN
+
+
+def _tell(result: Verification, seconds: float, *, as_json: bool) -> None:
+    if as_json:
+        print_json({
+            "proven": result.proven,
+            "failures": result.failures,
+            "findings": [finding.as_json() for finding in result.findings],
+            "logs": [_shown(one._asdict()) for one in result.logs],
+        })  # fmt: skip
+        return
+    for finding in result.findings:
+        print(_line(finding))
+    hidden = result.failures - sum(one.severity == "failure" for one in result.findings)
+    if hidden:
+        print(f"BROKEN  and {hidden:,} more")
+    events = sum(one.read for one in result.logs)
+    what = f"{len(result.logs):,} log(s), {events:,} events read in {seconds:.1f} s"
+    print(f"{'proven' if result.proven else 'not proven'}: {what}")
+
+
+def _shown(members: dict[str, Any]) -> dict[str, object]:
+    return {
+        name: value.hex() if isinstance(value, bytes) else value if isinstance(value, int) else str(value)
+        for name, value in members.items()
+    }
+
+
+def _line(finding: Finding) -> str:
+    where = [f"log {finding.log_id}"] if finding.log_id is not None else []
+    where += [f"epoch {finding.epoch}"] if finding.epoch is not None and finding.epoch > 1 else []
+    where += [f"leaf {finding.leaf_index}"] if finding.leaf_index is not None else []
+    where += [f"event {finding.event_id}"] if finding.event_id is not None else []
+    mark = "BROKEN" if finding.severity == "failure" else "notice"
+    return f"{mark}  {finding.code}: {finding.message}{' (' + ', '.join(where) + ')' if where else ''}"
+
+
+@contextmanager
+def _progress() -> Generator[Callable[[Progress], object] | None]:
+    """A bar with the rate on standard error, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console  # noqa: PLC0415  slow to load
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415
+
+    began = time.monotonic()
+    finished, latest = 0, 0
+    with Bar(
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True,
+    ) as bar:  # fmt: skip
+        task = bar.add_task("verifying", total=None)
+
+        def show(progress: Progress) -> None:
+            nonlocal finished, latest
+            if progress.done < latest:  # another log
+                finished += latest
+            latest = progress.done
+            rate = (finished + latest) / max(time.monotonic() - began, 0.001)
+            about = f"log {str(progress.log_id)[:8]}, {finished + latest:,} events, {rate:,.0f} a second"
+            bar.update(task, completed=progress.done, total=progress.total, description=about)
+
+        yield show
