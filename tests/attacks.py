@@ -39,6 +39,8 @@ class Attack:
     """Why it is not found, and for how long."""
     outside_too: bool = False
     """The state outside is rewritten, too."""
+    spoils: str = ""
+    """What is altered of what is known outside: ``anchors`` or ``witnessed``."""
 
     @property
     def is_on_guards(self) -> bool:
@@ -270,6 +272,36 @@ def _rewrite(leaf: int, signer: Ed25519Signer = SIGNER) -> Callable[[Connection]
     return rewrite
 
 
+def _cut_but_for_its_checkpoint(connection: Connection) -> None:
+    row = connection.execute(
+        "SELECT log_id, epoch, size, root, note FROM permalog.checkpoint WHERE log_id = %s AND size = 300",
+        (ACME.log_id,),
+    ).fetchone()
+    _roll_back(256)(connection)
+    connection.execute(
+        "INSERT INTO permalog.checkpoint (log_id, epoch, size, root, note) VALUES (%s, %s, %s, %s, %s)", row
+    )
+
+
+def _post_date(connection: Connection) -> None:
+    connection.execute("ALTER TABLE permalog.event DROP CONSTRAINT event_id")
+    connection.execute(
+        composed(
+            filled(
+                "UPDATE permalog.event SET occurred_at = occurred_at + interval '1 minute'"
+                " WHERE log_id = {A} AND id = {EVENT}"
+            )
+        )
+    )
+    _rewrite(LEAF)(connection)
+
+
+def _erase_and_alter(connection: Connection) -> None:
+    _erase_as_owner(connection)
+    frontier = FLIPPED.format("frontier")
+    connection.execute(composed(f"UPDATE permalog.head SET frontier = {frontier} WHERE log_id = %s"), (ACME.log_id,))
+
+
 def _double(connection: Connection) -> None:
     connection.execute("ALTER TABLE permalog.event DROP CONSTRAINT event_pkey")
     connection.execute(
@@ -340,6 +372,15 @@ ATTACKS: list[Attack] = [
         erased_at = clock_timestamp() WHERE log_id = {A} AND actor_id = 'u_1'""", window=JOURNAL),
     Attack("remove an idempotency key", "DELETE FROM permalog.event_key WHERE log_id = {A} AND key = 'key-8'",
            window="for ever: the same key can be used once more, and the event is then there twice, with two ids"),
+    Attack("take the event from a leaf", """UPDATE permalog.tile
+        SET event_ids = event_ids[1:2] || NULL::uuid || event_ids[4:]
+        WHERE log_id = {A} AND level = 0 AND index = 0""", alone(V.EVENT_MISSING)),
+    Attack("cut a tile", """UPDATE permalog.tile SET hashes = substr(hashes, 1, 320), event_ids = event_ids[1:10]
+        WHERE log_id = {A} AND level = 0 AND index = 0""", alone(V.TILE_MISSING)),
+    Attack("add an epoch, and leave one out", "INSERT INTO permalog.head (log_id, epoch, size, frontier) "
+           "VALUES ({A}, 3, 0, int8send(0))", alone(V.EPOCH_BROKEN)),
+    Attack("give an event another time than its id, and seal all anew with the stolen key", _post_date,
+           alone(V.EVENT_TIME)),
     Attack("remove the head", "DELETE FROM permalog.head WHERE log_id = {A}", alone(V.HEAD_MISSING)),
     Attack("remove a tile of leaves", "DELETE FROM permalog.tile WHERE log_id = {A} AND level = 0 AND index = 0",
            alone(V.TILE_MISSING)),
@@ -357,11 +398,13 @@ ATTACKS: list[Attack] = [
            alone(V.ACTIVITY_WRONG)),
     Attack("cut the tail behind the last anchor, everywhere in the database", _roll_back(256),
            {"outside": V.OUTSIDE_SIZE}),
+    Attack("the same, and leave the newest checkpoint", _cut_but_for_its_checkpoint, alone(V.CHECKPOINT_SIZE)),
     Attack("roll the log back to before the last anchor", _roll_back(3),
            {"outside": V.OUTSIDE_SIZE, "anchor": V.ANCHOR_UNOPENED, "witness": V.WITNESS_SIZE}),
     Attack("remove a whole log without a trace", _erase_trace,
            {"outside": V.OUTSIDE_SIZE, "anchor": V.ANCHOR_UNOPENED, "witness": V.WITNESS_SIZE}),
     Attack("remove a log as if its owner had been erased", _erase_as_owner, window=JOURNAL),
+    Attack("the same, and alter its head", _erase_and_alter, alone(V.HEAD_CHANGED)),
     Attack("rewrite a log with all hashes, without the key", _rewrite(LEAF, THIEF), alone(V.CHECKPOINT_SIGNATURE)),
     Attack("rewrite a log with all hashes, with the stolen key", _rewrite(LEAF),
            {"outside": V.OUTSIDE_ROOT, "anchor": V.ANCHOR_UNOPENED, "witness": V.WITNESS_ROOT}),
@@ -369,7 +412,9 @@ ATTACKS: list[Attack] = [
            {"anchor": V.ANCHOR_UNOPENED, "witness": V.WITNESS_ROOT}, outside_too=True),
     Attack("rewrite what came after the last anchor, with the stolen key", _rewrite(290),
            {"outside": V.OUTSIDE_ROOT}),
-    Attack("the same, and the state outside ", _rewrite(290), window=SINCE_ANCHOR, outside_too=True),
+    Attack("the same again, and the state outside", _rewrite(290), window=SINCE_ANCHOR, outside_too=True),
+    Attack("alter an anchor that was published", "SELECT 1", {"anchor": V.ANCHOR_WRONG}, spoils="anchors"),
+    Attack("alter a checkpoint that a witness keeps", "SELECT 1", {"witness": V.WITNESS_WRONG}, spoils="witnessed"),
     Attack("exchange two tenants' logs, row by row", _exchange, alone(V.EVENT_CHANGED)),
     Attack("exchange two tenants, in the table of logs",
            """ALTER TABLE permalog.log DROP CONSTRAINT log_id_is_the_owners;

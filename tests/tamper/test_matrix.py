@@ -61,6 +61,17 @@ class Known:
             (ACME.log_id, WITNESS.key.name, line.line()),
         )
 
+    def spoil(self, what: str) -> None:
+        """Alters what is kept outside: a leaf of an anchor, or what a witness's signature is of."""
+        if what == "anchors":
+            ((text,),) = self.anchors.values()
+            anchor = Anchor.parse(text)
+            leaves = (bytes(32), *anchor.leaves[1:])
+            self.anchors = {1: [anchor._replace(leaves=leaves).to_bytes()]}
+        elif what == "witnessed":
+            (note,) = map(Note.parse, self.witnessed)
+            self.witnessed = [note._replace(text=note.text.replace("\n256\n", "\n255\n")).to_bytes()]
+
     @staticmethod
     def state(connection: Connection) -> dict[Any, SignedState]:
         """What was signed last of each log."""
@@ -130,6 +141,7 @@ def test_an_attack_is_found_by_what_the_table_says(one: Attack, tampered: tuple[
     before = ask(connection, filled("SELECT count(*) FROM permalog.event WHERE log_id = {A}"))
     assert before == [(310,)]
     attack(connection, one)
+    known.spoil(one.spoils)
     if one.outside_too:
         known.outside = known.state(connection)
     found = codes(connection, known.given("verify"))
