@@ -21,6 +21,7 @@ from permalog.tile import WIDTH
 PREFIX = "audit.example.com"
 SIGNER = Ed25519Signer(PREFIX, hashlib.sha256(b"the log's key").digest())
 ACME, BETA = (Owner.organization(UUID(int=number)) for number in (0xACE, 0xBE7A))
+WHOLE = 310
 SIZES = (3, 256, 300)
 """At which sizes a log gets a checkpoint; the last is all that is sealed."""
 ROWS = """SELECT log_id, id, occurred_at, recorded_at, recorded_by, action, outcome, actor_type, actor_id, identity,
@@ -53,7 +54,7 @@ def fill(log: Permalog, url: str, count: int) -> None:
                     metadata={"by": Personal("github_login", "octo-ada")} if number % 5 == 0 else {"n": number},
                     correlation_id=f"op_{number // 3}",
                     source="api",
-                    event_key=f"key-{number}" if number % 4 == 0 else None,
+                    event_key=f"key-{number}" if number % 4 == 0 and count == WHOLE else None,
                 )
                 log.record(event, connection=connection)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from permalog.filters import FilterArguments
     from permalog.keys import Keys
     from permalog.stored import StoredEvent
+    from permalog.verify_database import Given, Progress, Verification
 
 _NOBODY: Final = Actor.system("permalog")
 
@@ -76,6 +77,33 @@ class Reading:
     def summary(self, owner: Owner, *, viewer: Viewer = Viewer.STAFF, **filters: Unpack[FilterArguments]) -> Summary:
         """Counts by action, by actor and by day, from one snapshot."""
         return summary(self._database, owner, Filters(**filters), viewer)
+
+    def verify(
+        self,
+        owner: Owner | None = None,
+        given: Given | None = None,
+        *,
+        keep_going: bool = False,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> Verification:
+        """Rebuilds an owner's log from its rows, or all logs, and holds them to all that was signed and is `given`.
+
+        The login needs the role ``permalog_verifier``, which reads everything and writes nothing.
+
+        Args:
+            owner: whose log; None: all of the database.
+            given: keys, and what is known from outside the database.
+            keep_going: report everything that is wrong, and do not raise on the first.
+            progress: is told now and then how far it is.
+
+        Raises:
+            Broken: something is not proven; `finding` says what, and where.
+            DatabaseProblem: also if the login is no member of ``permalog_verifier``.
+        """
+        from permalog.verify_database import verify_database  # noqa: PLC0415  few that read a log verify it
+
+        log_id = None if owner is None else owner.log_id
+        return verify_database(self._database, log_id, given, keep_going=keep_going, progress=progress)
 
     def actions(self) -> list[dict[str, Any]]:
         """The catalogue as the database has it: name, label, resource type and whether it is retired, by name."""

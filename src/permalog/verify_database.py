@@ -45,8 +45,8 @@ class Given:
     """``PERMALOG_ORIGIN``, which each checkpoint's origin begins with."""
     outside: Mapping[tuple[UUID, int], SignedState] = field(default_factory=dict[tuple[UUID, int], SignedState])
     """What was signed last, by log and epoch, as the sealer keeps it outside the database."""
-    anchors: Sequence[bytes] = ()
-    """All texts of the anchor log, from its first leaf on. Only together with all logs."""
+    anchors: Mapping[int, Sequence[bytes]] = field(default_factory=dict[int, Sequence[bytes]])
+    """All texts of the anchor log by its epochs, from the first leaf on. They tell only of all logs together."""
     witnessed: Sequence[bytes] = ()
     """Checkpoints that witnesses have cosigned, as they keep them."""
     witnesses: Sequence[VerifierKey] = ()
@@ -242,14 +242,13 @@ class _Run:
     def _read_anchors(self) -> dict[bytes, int]:
         """The anchored leaves and their indices: 100 bytes of memory each, for as long as no checkpoint opened them."""
         found: dict[bytes, int] = {}
-        if not self._given.anchors:
-            return found
-        try:
-            origin = anchor_origin(self._given.prefix or "")
-            for batch in read_anchors(self._given.anchors, origin, self._given.keys, self._given.witnesses):
-                found.update(zip(batch.leaves, range(batch.start, batch.start + len(batch.leaves)), strict=True))
-        except NotProven as error:
-            self._report(Finding(VerifyCode.ANCHOR_WRONG, str(error)))
+        keys, witnesses = self._given.keys, self._given.witnesses
+        for epoch, texts in self._given.anchors.items():
+            try:
+                for batch in read_anchors(texts, anchor_origin(self._given.prefix or "", epoch), keys, witnesses):
+                    found.update(zip(batch.leaves, range(batch.start, batch.start + len(batch.leaves)), strict=True))
+            except NotProven as error:
+                self._report(Finding(VerifyCode.ANCHOR_WRONG, str(error)))
         return found
 
     def _read_witnessed(self) -> dict[tuple[UUID, int], list[Claim]]:
@@ -261,7 +260,7 @@ class _Run:
                 if self._given.witnesses:
                     note.verify(self._given.witnesses)
                 checkpoint = Checkpoint.parse(note.text)
-                key = _place_of(checkpoint.origin)
+                key = place_of(checkpoint.origin)
             except (NotProven, ValueError) as error:
                 self._report(Finding(VerifyCode.WITNESS_WRONG, str(error)))
             else:
@@ -270,7 +269,7 @@ class _Run:
         return found
 
 
-def _place_of(origin: str) -> tuple[UUID, int]:
+def place_of(origin: str) -> tuple[UUID, int]:
     """The log and the epoch of ``<prefix>/log/<log_id>[/<epoch>]``.
 
     Raises:
@@ -279,5 +278,5 @@ def _place_of(origin: str) -> tuple[UUID, int]:
     _, parted, rest = origin.rpartition("/log/")
     name, _, epoch = rest.partition("/")
     if not parted:
-        raise ValueError("a witnessed checkpoint is not that of a log")
+        raise ValueError("the checkpoint is not that of a log")
     return UUID(name), int(epoch or 1)

@@ -1,16 +1,24 @@
 """Verifying a live database: what holds is proven, whatever is read and wherever it begins."""
 
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
+import tampering
+from actions import ACTIONS
 from permalog import Owner
+from permalog.client import Permalog
 from permalog.database import Database
 from permalog.errors import DatabaseProblem
 from permalog.findings import Broken, VerifyCode
+from permalog.keys import KeyFile
+from permalog.outside import SealedFolder
+from permalog.sealing import seal_now
+from permalog.signing import Signing
 from permalog.verify_database import Given, Progress, SignedState, Verification, verify_database
 from servers import as_user, run_on
 from tampering import ACME, BETA, PREFIX, SIGNER, unguarded
@@ -101,3 +109,26 @@ def test_it_raises_on_the_first_failure_or_names_all(sealed: str) -> None:
     changed = [one for one in result.findings if one.code is VerifyCode.EVENT_CHANGED]
     assert [one.leaf_index for one in changed] == list(range(300))
     assert {one.log_id for one in changed} == {ACME.log_id}
+
+
+def test_what_the_sealer_sealed_in_many_steps_is_proven(database: str, log: Permalog, tmp_path: Path) -> None:
+    """Tiles that grow in place, checkpoints at odd sizes, and what was noted outside."""
+    keys = KeyFile(tmp_path / "signing.key", PREFIX)
+    keys.make()
+    signing = Signing(PREFIX, keys, SealedFolder(tmp_path / "sealed"))
+    with closing(Database(database)) as opened:
+        for count in (7, 250, 300):
+            tampering.fill(log, database, count)
+            seal_now(opened, signing)
+    last = signing.outside.last(ACME.log_id)
+    assert last is not None
+    outside = {(ACME.log_id, 1): SignedState(last.size, last.root)}
+    result = verified(database, given=Given(keys=keys.known(), prefix=PREFIX, outside=outside))
+    assert (result.proven, [one.code for one in result.findings]) == (True, [])
+    assert {(one.size, one.checkpoints) for one in result.logs} == {(557, 3)}
+
+
+def test_the_library_verifies_an_owners_log(sealed: str) -> None:
+    with Permalog.connect(sealed, catalogue=ACTIONS) as log:
+        assert log.verify(ACME, GIVEN).proven
+        assert [one.log_id for one in log.verify(ACME, GIVEN).logs] == [ACME.log_id]

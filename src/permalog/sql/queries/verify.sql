@@ -23,11 +23,12 @@ SELECT organization_id, user_id, erased_at IS NOT NULL FROM permalog.log WHERE l
 
 -- name: epochs
 -- Every epoch of which there is a row, and its head.
-SELECT epoch, h.size, h.frontier, extract(epoch FROM clock_timestamp() - h.sealed_at)::float8 FROM (
+SELECT e.epoch, h.size, h.frontier, extract(epoch FROM clock_timestamp() - h.sealed_at)::float8 FROM (
     SELECT epoch FROM permalog.head WHERE log_id = %(log)s
     UNION SELECT epoch FROM permalog.tile WHERE log_id = %(log)s
     UNION SELECT epoch FROM permalog.checkpoint WHERE log_id = %(log)s
-) AS e LEFT JOIN permalog.head AS h USING (epoch) WHERE h.log_id = %(log)s OR h.log_id IS NULL ORDER BY epoch;
+    UNION SELECT epoch FROM permalog.cosignature WHERE log_id = %(log)s
+) AS e LEFT JOIN permalog.head AS h ON h.log_id = %(log)s AND h.epoch = e.epoch ORDER BY e.epoch;
 
 -- name: leaf_tiles
 SELECT index, hashes, event_ids::text[], first_id::text, last_id::text FROM permalog.tile

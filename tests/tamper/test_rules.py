@@ -1,0 +1,93 @@
+"""Each rule of the verifier is needed: without it, some attack of the matrix would not be found by what its row says.
+
+A rule is a function of the verifier that names a code. Which function has made a finding is read from the stack.
+"""
+
+import ast
+import sys
+from collections import defaultdict
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import test_matrix
+
+from attacks import Attack
+from permalog import verify, verify_database, verify_rows, verify_schema, verify_tree
+from permalog.findings import NOTICES, Finding, VerifyCode
+
+MODULES = {Path(str(module.__file__)).name: module for module in
+           (verify, verify_database, verify_rows, verify_schema, verify_tree)}  # fmt: skip
+Rule = tuple[str, str, VerifyCode]
+# Those that speak only where a verification begins with an earlier one's end: tests/database/test_verifying.py.
+ELSEWHERE: set[Rule] = {("verify_rows.py", "_misplaced", VerifyCode.EVENT_MISSING)}
+
+
+def rules() -> set[Rule]:
+    """Module, function and code, wherever a code is named; in a table of codes the function is empty."""
+    found: set[Rule] = set()
+
+    def walk(node: ast.AST, module: str, function: str) -> None:
+        for child in ast.iter_child_nodes(node):
+            inside = child.name if isinstance(child, ast.FunctionDef) else function
+            if isinstance(child, ast.Attribute) and ast.unparse(child.value) == "VerifyCode":
+                found.add((module, inside, VerifyCode[child.attr]))
+            walk(child, module, inside)
+
+    for name, module in MODULES.items():
+        walk(ast.parse(Path(str(module.__file__)).read_text()), name, "")
+    return {rule for rule in found if rule[2] not in NOTICES}
+
+
+def callers() -> set[tuple[str, str]]:
+    """The functions of the verifier that are on the stack."""
+    frame, found = sys._getframe(2), set[tuple[str, str]]()
+    while frame is not None:
+        found.add((Path(frame.f_code.co_filename).name, frame.f_code.co_name))
+        frame = frame.f_back
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_without_any_one_rule_an_attack_would_not_be_found(sealed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = rules()
+    made: defaultdict[VerifyCode, list[set[Rule]]] = defaultdict(list)
+    needed: set[Rule] = set()
+    new = Finding.__new__
+
+    def noted(cls: type[Finding], code: VerifyCode, *columns: Any, **named: Any) -> Finding:
+        stack = callers()
+        made[code].append({rule for rule in every if rule[2] is code and (not rule[1] or rule[:2] in stack)})
+        return new(cls, code, *columns, **named)
+
+    monkeypatch.setattr(Finding, "__new__", noted)
+    with psycopg.connect(sealed) as connection:
+        known = test_matrix.Known(connection)
+        for one in test_matrix.ALL:
+            needed |= needed_for(connection, known, one, made)
+        connection.rollback()
+    missing = ["; ".join(rule) for rule in sorted(every - needed - ELSEWHERE)]
+    assert missing == [], "\n".join(missing)
+
+
+def needed_for(
+    connection: test_matrix.Connection,
+    known: test_matrix.Known,
+    one: Attack,
+    made: defaultdict[VerifyCode, list[set[Rule]]],
+) -> set[Rule]:
+    """The rules without which this attack would not be found as expected."""
+    needed: set[Rule] = set()
+    with connection.transaction(force_rollback=True):
+        test_matrix.attack(connection, one)
+        known = deepcopy(known)
+        known.spoil(one.spoils)
+        for by, code in one.found.items():
+            made.clear()
+            test_matrix.codes(connection, known.given(by))
+            # Without a rule, what only that rule has found is gone.
+            needed |= {rule for rule in set().union(*made[code]) if all(by == {rule} for by in made[code])}
+    return needed
