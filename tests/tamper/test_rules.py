@@ -12,11 +12,12 @@ from typing import Any
 
 import psycopg
 import pytest
-import test_matrix
 
 from attacks import Attack
+from matrix import ALL, Known, attack, codes
 from permalog import verify, verify_database, verify_rows, verify_schema, verify_tree
 from permalog.findings import NOTICES, Finding, VerifyCode
+from tampering import Connection
 
 MODULES = {Path(str(module.__file__)).name: module for module in
            (verify, verify_database, verify_rows, verify_schema, verify_tree)}  # fmt: skip
@@ -65,8 +66,8 @@ def test_without_any_one_rule_an_attack_would_not_be_found(sealed: str, monkeypa
 
     monkeypatch.setattr(Finding, "__new__", noted)
     with psycopg.connect(sealed) as connection:
-        known = test_matrix.Known(connection)
-        for one in test_matrix.ALL:
+        known = Known(connection)
+        for one in ALL:
             needed |= needed_for(connection, known, one, made)
         connection.rollback()
     missing = ["; ".join(rule) for rule in sorted(every - needed - ELSEWHERE)]
@@ -74,20 +75,20 @@ def test_without_any_one_rule_an_attack_would_not_be_found(sealed: str, monkeypa
 
 
 def needed_for(
-    connection: test_matrix.Connection,
-    known: test_matrix.Known,
+    connection: Connection,
+    known: Known,
     one: Attack,
     made: defaultdict[VerifyCode, list[set[Rule]]],
 ) -> set[Rule]:
     """The rules without which this attack would not be found as expected."""
     needed: set[Rule] = set()
     with connection.transaction(force_rollback=True):
-        test_matrix.attack(connection, one)
+        attack(connection, one)
         known = deepcopy(known)
         known.spoil(one.spoils)
         for by, code in one.found.items():
             made.clear()
-            test_matrix.codes(connection, known.given(by))
+            codes(connection, known.given(by))
             # Without a rule, what only that rule has found is gone.
             needed |= {rule for rule in set().union(*made[code]) if all(by == {rule} for by in made[code])}
     return needed
