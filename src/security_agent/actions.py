@@ -23,7 +23,7 @@ CATALOGUE: Final = Catalogue(
         Action(
             "security.finding.severity_changed", FINDING, "Finding severity changed", payloads.FindingSeverityChanged
         ),
-        Action("security.finding.dismissed", FINDING, "Finding dismissed"),
+        Action("security.finding.dismissed", FINDING, "Finding dismissed", judgements.FindingDismissed),
         Action(
             "security.finding.auto_dismissed",
             FINDING,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 from uuid import UUID
 
-from permalog import Payload
+from permalog import Payload, Personal
 from security_agent.payloads import AnalysisStatus, Confidence, Count, Denial, Reason, Snapshot, Status
 
 Tier: TypeAlias = Literal["triage", "sandbox", "extraction"]
@@ -15,6 +15,33 @@ class Open(Payload):
     """A finding before it was dismissed."""
 
     status: Status
+
+
+class ByHand(Payload):
+    """A finding and why somebody dismissed it, or tried to: the status says which."""
+
+    status: Status
+    reason: Reason
+    comment: Personal | str | None
+    """Whole; one that holds an address is a person's."""
+
+
+class DismissedMetadata(Payload):
+    """Of `FindingDismissed`."""
+
+    finding: Snapshot
+    source: str
+    write_back: Literal["completed", "failed"]
+    error: str | None = None
+    """Why GitHub did not do it: a code."""
+
+
+class FindingDismissed(Payload):
+    """Somebody dismissed a finding, on GitHub and here."""
+
+    before_state: Open | None = None
+    after_state: ByHand | None = None
+    metadata: DismissedMetadata | Denial
 
 
 class Dismissal(Payload):

@@ -1,105 +1,16 @@
 """What the agent does, asked over HTTP, and the whole of each event that it leaves."""
 
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from github import ask, open_alert, standing_in
-from permalog_server.standin import Fault, StandIn
+from agent.placing import FREE, SECRET, SHOP, Place, bare, snapshot
+from github import open_alert
+from permalog_server.standin import Fault
 from proofs import proves
-from service import People, Site, running, settle
 
-SHOP, TILL = "northwind/shop", "northwind/till"
-FREE = 4711
-
-
-@dataclass
-class Place:
-    """The service with a stand-in for GitHub, and an organisation."""
-
-    site: Site
-    github: StandIn
-    people: People
-
-    @property
-    def root(self) -> str:
-        return f"/v1/organizations/{self.people.organization}"
-
-    def ask(self, method: str, path: str, *, who: str = "owner", expect: int = 200, **more: Any) -> Any:
-        with self.site.client(self.people.token(who)) as client:
-            answer = client.request(method, f"{self.root}/security-agent/{path}", **more)
-        assert answer.status_code == expect, answer.text
-        return answer.json()
-
-    def sync(self, who: str = "owner", **body: Any) -> Any:
-        """A sync to its end, however long it takes."""
-        with self.site.client(self.people.token(who)) as client:
-            answer = client.post(f"{self.root}/security-agent/sync", json=body)
-            assert answer.status_code in {200, 202}, answer.text
-            state = answer.json()
-            while state["finished_at"] is None:
-                state = client.get(f"{self.root}/security-agent/last-sync", params={"sync_id": state["id"]}).json()[
-                    "sync"
-                ]
-        return state
-
-    def events(self, action: str) -> list[Any]:
-        """Of one action, oldest first."""
-        self.site.log.flush()
-        with self.site.client(self.people.token("owner")) as client:
-            answer = client.get(f"{self.root}/audit-log/events", params={"action": action, "limit": 100})
-        assert answer.status_code == 200, answer.text
-        return list(reversed(answer.json()["events"]))
-
-    def event(self, action: str) -> Any:
-        """The only one of an action, without what the log itself adds."""
-        (found,) = self.events(action)
-        return bare(found)
-
-    def connect(self) -> None:
-        state = self.ask("GET", "permission-status?link=true")["state"]
-        self.ask("GET", "installation", params={"installation_id": FREE, "state": state})
-
-    def by(self, who: str = "owner") -> dict[str, Any]:
-        """The actor that somebody is."""
-        user = self.people.id(who)
-        return {"type": "user", "id": user, "email": f"{user}@tests.example", "name": f"Name of {user}"}
-
-
-def bare(event: dict[str, Any]) -> dict[str, Any]:
-    return {
-        k: v for k, v in event.items() if k not in {"id", "occurred_at", "recorded_at", "recorded_by", "leaf_index"}
-    }
-
-
-@pytest.fixture
-def place(agent_database: str, tmp_path: Path) -> Iterator[Place]:
-    with standing_in() as github, ask(github) as client:
-        github.world.install("northwind", [SHOP, TILL], id=FREE)
-        github.world.put(SHOP, open_alert(SHOP, 1))
-        with running(agent_database, tmp_path, github=client, internal_secret="a-secret-of-tests") as site:  # noqa: S106
-            yield Place(site, github, settle(site.accounts))
-
-
-@pytest.fixture
-def connected(place: Place) -> Place:
-    place.connect()
-    return place
-
-
-def snapshot(finding: dict[str, Any], **members: Any) -> dict[str, Any]:
-    """What an event tells of a finding that the API shows."""
-    shown = (
-        "id", "repository", "source", "source_id", "ghsa_id", "cve_id", "title", "package", "ecosystem", "severity",
-        "status", "deadline",
-    )  # fmt: skip
-    return {**{name: finding[name] for name in shown}, "first_detected": finding["first_detected_at"], **members}
-
-
+of_an_organization = pytest.mark.parametrize("place", ["organization"], indirect=True)
 CONFIGURATION = {
     "revision": 0, "enabled": False, "sla_critical_days": 15, "sla_high_days": 30, "sla_medium_days": 45,
     "sla_low_days": 90, "automatic_sync": True, "repository_selection": "all", "selected_repository_ids": [],
@@ -160,7 +71,7 @@ def test_enabling_and_disabling(place: Place, enabled: bool) -> None:  # noqa: F
     revision = 0 if enabled else 1
     assert place.event(action) == {
         "action": action, "outcome": "success", "actor": place.by("admin"), "source": "api",
-        "resource": {"type": "agent_config", "id": str(place.people.organization)},
+        "resource": {"type": "agent_config", "id": place.owner_id},
         "before_state": CONFIGURATION | {"revision": revision, "enabled": not enabled},
         "after_state": CONFIGURATION | {"revision": revision + 1, "enabled": enabled},
         "metadata": {}, "correlation_id": None,
@@ -194,7 +105,7 @@ def test_a_first_sync(connected: Place) -> None:
     same = {
         "outcome": "success", "actor": connected.by("member"), "source": "api", "correlation_id": state["id"],
     }  # fmt: skip
-    about = {"type": "agent_config", "id": str(connected.people.organization)}
+    about = {"type": "agent_config", "id": connected.owner_id}
     assert connected.event("security.sync.triggered") == same | {
         "action": "security.sync.triggered", "resource": about, "before_state": None, "after_state": None,
         "metadata": {"trigger": "manual", "scope": "all"},
@@ -299,13 +210,14 @@ def test_a_scheduled_sync_is_the_systems_and_needs_the_internal_secret(connected
     connected.ask("PUT", "enabled", json={"enabled": True})
     with connected.site.client("not-the-secret") as client:
         assert client.post("/internal/sync").status_code == 401
-    with connected.site.client("a-secret-of-tests") as client:
+    with connected.site.client(SECRET) as client:
         assert client.post("/internal/sync").json() == {"synced": 1, "failed": 0, "is_complete": True}
     completed = connected.event("security.sync.completed")
     assert (completed["actor"]["type"], completed["actor"]["id"]) == ("system", "sync-scheduler")
     assert (completed["source"], completed["metadata"]["trigger"]) == ("cron", "scheduled")
 
 
+@of_an_organization
 @pytest.mark.parametrize(
     ("method", "path", "body", "action", "resource"),
     [
@@ -321,11 +233,12 @@ def test_a_denied_mutation_is_on_record(
     place.ask(method, path, json=body, who="member", expect=403)
     found = place.event(action)
     assert (found["outcome"], found["actor"], found["resource"]) == (
-        "denied", place.by("member"), {"type": resource, "id": str(place.people.organization)},
+        "denied", place.by("member"), {"type": resource, "id": place.owner_id},
     )  # fmt: skip
     assert found["metadata"]["reason"] == "the role member may not do this"
 
 
+@of_an_organization
 def test_a_link_is_good_once_and_for_its_owner_only(place: Place) -> None:
     state = place.ask("GET", "permission-status?link=true")["state"]
     with place.site.client(place.people.token("outsider")) as client:
@@ -350,6 +263,7 @@ def test_a_sync_of_which_nothing_came_says_so(connected: Place) -> None:
     assert connected.event("security.sync.completed")["outcome"] == "failure"
 
 
+@of_an_organization
 def test_owners_do_not_see_each_others_findings(connected: Place) -> None:
     connected.sync()
     (finding,) = connected.ask("GET", "findings")["findings"]
