@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from benchmarks.events import opened
+from benchmarks.events import ACTIONS, opened
 from benchmarks.figures import machine, say
 from benchmarks.place import prepared
 from permalog import Event, Owner, Permalog
@@ -29,7 +29,6 @@ from permalog.sealing import seal_now
 from permalog.signing import Signing
 from permalog.store import Dated
 from permalog.viewer import Viewer
-from security_agent.actions import CATALOGUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +64,7 @@ def main() -> int:
         opened(options.events, None, own=False) as (source, lines),
         prepared(None, None) as place,
         tempfile.TemporaryDirectory(prefix="permalog-bench-") as folder,
-        Permalog.connect(place.url, catalogue=CATALOGUE, importing=True) as log,
+        Permalog.connect(place.url, catalogue=ACTIONS, importing=True) as log,
     ):
         print(f"source: {source.name}")
         _store(log, islice(lines, options.events))

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
+from benchmarks.events import ACTIONS
 from benchmarks.processor import own_seconds
 from permalog import Event, Owner, Permalog
 from permalog_server.importing import import_lines
 from permalog_server.ndjson import lines_of
-from security_agent.actions import CATALOGUE
 
 if TYPE_CHECKING:
     from permalog.export_formats import ExportFormat
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def main(arguments: list[str]) -> None:
     """Does one thing, and says what it took."""
     what, url, name, *owners = arguments
-    with Permalog.connect(url, catalogue=CATALOGUE, importing=True) as log:
+    with Permalog.connect(url, catalogue=ACTIONS, importing=True) as log:
         began = own_seconds()
         match what:
             case "import":

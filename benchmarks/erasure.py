@@ -17,11 +17,11 @@ from uuid import UUID
 
 import psycopg
 
+from benchmarks.events import ACTIONS
 from benchmarks.figures import machine, say
 from benchmarks.place import prepared
 from permalog import Actor, Event, Owner, Permalog, Personal, Resource
 from permalog.store import Dated
-from security_agent.actions import CATALOGUE
 
 if TYPE_CHECKING:
     from benchmarks.place import Place
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _fill(place: Place, events: int, share: int) -> None:
-    with Permalog.connect(place.url, catalogue=CATALOGUE) as log:
+    with Permalog.connect(place.url, catalogue=ACTIONS) as log:
         writer = log.writer()
         began = datetime.now(UTC) - timedelta(days=1)
         for start in range(0, events, BATCH):

@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -14,13 +15,16 @@ from uuid import UUID, uuid5
 
 import orjson
 
-from security_agent.actions import CATALOGUE
+from permalog import Catalogue
+from security_agent import actions
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 ROOT: Final = Path(__file__).parents[1]
 STREAM: Final = ROOT.parent / "shared" / "data" / "event_stream.py"
+ACTIONS: Final = Catalogue(replace(action, payload=None) for action in actions.CATALOGUE)
+"""The security agent's actions with any payload: what is generated here has its names and its bulk, not its members."""
 _SPACE: Final = UUID("9b1f0c52-3d0a-4c1e-8a77-0d6a5f0b7e11")
 _FIRST: Final = datetime(2025, 8, 1, tzinfo=UTC)
 _SPAN: Final = timedelta(days=396)
@@ -74,9 +78,9 @@ def _program(count: int) -> Generator[IO[bytes]]:
 def own_lines(count: int) -> Iterator[bytes]:
     """Events like those of the security agent, the same every time: a fifth of them in the largest log."""
     dice = random.Random(11)  # noqa: S311  samples, not secrets
-    actions = [(action.name, action.resource_type) for action in CATALOGUE]
+    kinds = [(action.name, action.resource_type) for action in ACTIONS]
     for number in range(count):
-        yield orjson.dumps(_event(number, count, dice, actions), option=orjson.OPT_APPEND_NEWLINE)
+        yield orjson.dumps(_event(number, count, dice, kinds), option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _event(number: int, count: int, dice: random.Random, actions: list[tuple[str, str]]) -> dict[str, Any]:

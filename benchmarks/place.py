@@ -14,11 +14,11 @@ from uuid import uuid4
 import psycopg
 from psycopg import sql
 
+from benchmarks.events import ACTIONS
 from permalog import embedded
 from permalog.catalogue import BUILT_IN
 from permalog.migrate import migrate
 from permalog.sql import Queries
-from security_agent.actions import CATALOGUE
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -72,7 +72,7 @@ def _databases(server: str) -> Generator[Place]:
         for name in names:
             connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
         try:
-            migrate(ours, BUILT_IN | CATALOGUE)
+            migrate(ours, BUILT_IN | ACTIONS)
             with _connected(ours) as first, _connected(plain) as second:
                 _make_limit(first)
                 second.execute(query("plain", "create"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString, NamedTuple
 
 from psycopg import sql
 
+from benchmarks.events import ACTIONS
 from benchmarks.figures import PERMALOG, PLAIN, Report, say
 from benchmarks.place import query
 from permalog import Owner, Permalog
@@ -17,7 +18,6 @@ from permalog.filters import Filters
 from permalog.query import ROW
 from permalog.selection import select
 from permalog.sql import query as library_query
-from security_agent.actions import CATALOGUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,7 @@ def read(place: Place, report: Report, source: Source, stored: int, repetitions:
     largest = Largest.of(place)
     where = f"{stored:,} events, the largest log {largest.events:,}"
     say(f"reading: {where}")
-    with Permalog.connect(place.url, catalogue=CATALOGUE) as log:
+    with Permalog.connect(place.url, catalogue=ACTIONS) as log:
         reader = _Reader(place, report, log, largest)
         for asked in reader.pages():
             reader.page(f"Pages of {LIMIT}: {where}", asked, repetitions * 20)

@@ -40,7 +40,7 @@ _BRACKET: Final = re.compile(r"[\[\]{}]")
 # In canonical bytes a value follows its key's quotation mark and a colon without a blank. What orjson writes again in
 # the same bytes is the shortest decimal, as ECMAScript's is; unlike it, orjson writes an exponent outside of 1e-5 to
 # 1e16, and a whole double as 1.0, and it keeps integers that a double does not hold.
-_UNSURE_BYTES: Final = rb"%s-?(?:[0-9]{16}|[0-9]++(?:\.0(?![0-9])|(?:\.[0-9]++)?[eE]))"
+_UNSURE_BYTES: Final = rb"%s-?(?:[0-9]{16}|0\.00000|[0-9]++(?:\.0(?![0-9])|(?:\.[0-9]++)?[eE]))"
 # One for each beginning: a pattern that begins with a literal is looked for several times as fast.
 _UNSURE_IN_BYTES: Final = re.compile(_UNSURE_BYTES % b'":')
 _UNSURE_IN_ARRAY_BYTES: Final = (re.compile(_UNSURE_BYTES % rb"\["), re.compile(_UNSURE_BYTES % b","))

@@ -26,7 +26,7 @@ _EVENT: Final[JsonDict] = {
     "metadata": {"reason": "tolerable_risk"},
     "correlation_id": "op_1",
     "source": "api",
-    "leaf_index": None,
+    "leaf_index": 0,
 }
 
 

@@ -31,4 +31,4 @@ def test_rows_are_put_together_by_position() -> None:
     assert Stored._fields[8] == "identity"
     assert Row._fields[8:12] == ("actor_email", "actor_name", *Person._fields[4:6])
     assert Person._fields[2:4] == ("email", "name")
-    assert Row._fields[12:] == Stored._fields[9:]
+    assert Row._fields[12:] == (*Stored._fields[9:], "leaf_index")
