@@ -10,7 +10,9 @@ from typing import Final
 from uuid import UUID
 
 from asking import composed
+from permalog.canonical import leaf_hash
 from permalog.findings import VerifyCode
+from permalog.merkle import Frontier
 from permalog.note import Ed25519Signer
 from tampering import ACME, BETA, SIGNER, Connection, rows_of, seal
 
@@ -145,7 +147,7 @@ COLUMNS: dict[str, Column] = {
     "identity.user_agent": identity("'curl'"),
     "identity.value": identity("'octo-eve'", "value"),
     "identity.salt": identity(FLIPPED.format("salt")),
-    "identity.erased_at": "set, it asks that all else be empty: see “blank an identity”",
+    "identity.erased_at": identity("clock_timestamp()"),
     "log.log_id": ("{NOBODY} WHERE log_id = {A}", V.LOG_MISSING),
     "log.organization_id": ("gen_random_uuid() WHERE log_id = {A}", V.LOG_OWNER),
     "log.user_id": ("'u_9', organization_id = NULL WHERE log_id = {A}", V.LOG_OWNER),
@@ -317,6 +319,59 @@ def _shed(connection: Connection) -> None:
     connection.execute(composed(f"ALTER TABLE permalog.event DETACH PARTITION {month[0]}"))
 
 
+def _back_date_before_sealing(connection: Connection) -> None:
+    rows = rows_of(connection, ACME.log_id)
+    connection.execute(
+        "UPDATE permalog.event SET recorded_at = recorded_at - interval '5 hours' WHERE log_id = %s AND id = %s",
+        (ACME.log_id, rows[305].id),
+    )
+    connection.execute("DELETE FROM permalog.cosignature WHERE log_id = %s AND size > 300", (ACME.log_id,))
+    seal(connection, ACME.log_id, (3, 256, 300, 310))
+
+
+def _future(connection: Connection) -> None:
+    connection.execute("DELETE FROM permalog.checkpoint WHERE log_id = %s AND size = 300", (ACME.log_id,))
+    connection.execute(
+        "UPDATE permalog.head SET sealed_at = sealed_at + interval '1 year' WHERE log_id = %s", (ACME.log_id,)
+    )
+
+
+def _erased_in_name_only(connection: Connection) -> None:
+    connection.execute("ALTER TABLE permalog.identity DROP CONSTRAINT identity_erased_is_blank")
+    connection.execute(
+        "UPDATE permalog.identity SET erased_at = clock_timestamp(), salt = NULL, name = 'Eve' WHERE log_id = %s"
+        " AND actor_id = 'u_1'", (ACME.log_id,),
+    )  # fmt: skip
+    connection.execute(
+        "ALTER TABLE permalog.identity ADD CONSTRAINT identity_erased_is_blank CHECK (CASE WHEN erased_at IS NULL THEN"
+        " salt IS NOT NULL ELSE num_nonnulls(actor_id, email, name, ip_address, user_agent, value, salt) = 0 END)"
+        " NOT VALID"
+    )
+    connection.execute(
+        "UPDATE pg_constraint SET convalidated = true WHERE conname = 'identity_erased_is_blank' AND NOT convalidated"
+    )
+
+
+def _epoch_of_events(connection: Connection) -> None:
+    row = rows_of(connection, ACME.log_id)[300]
+    connection.execute("DELETE FROM permalog.unsealed WHERE log_id = %s AND id = %s", (ACME.log_id, row.id))
+    connection.execute(
+        "INSERT INTO permalog.tile (log_id, epoch, level, index, hashes, event_ids, first_id, last_id)"
+        " VALUES (%s, 2, 0, 0, %s, ARRAY[%s]::uuid[], %s, %s)",
+        (ACME.log_id, leaf_hash(row), row.id, row.id, row.id),
+    )
+    frontier = Frontier().grown([leaf_hash(row)]).frontier
+    connection.execute(
+        "INSERT INTO permalog.head (log_id, epoch, size, frontier) VALUES (%s, 2, 1, %s)",
+        (ACME.log_id, frontier.to_bytes()),
+    )
+
+
+def _erase_and_sign_anew(connection: Connection) -> None:
+    _rewrite(LEAF)(connection)
+    _erase_as_owner(connection)
+
+
 SWAP = """UPDATE permalog.{0} AS x SET {1} FROM permalog.{0} AS y WHERE x.log_id = {{A}} AND y.log_id = {{A}}
     AND (x.{2}, y.{2}) IN (({3}, {4}), ({4}, {3}))"""
 SECOND = "(SELECT event_ids[10] FROM permalog.tile WHERE log_id = {A} AND level = 0 AND index = 0)"
@@ -355,6 +410,8 @@ ATTACKS: list[Attack] = [
         DELETE FROM permalog.event WHERE log_id = {A} AND id = {WAITING};
         DELETE FROM permalog.unsealed WHERE log_id = {A} AND id = {WAITING}""".replace("; ", ";\n"),
            window=TWO_SECONDS),
+    Attack("record an event as if that had been hours ago, and have it sealed", _back_date_before_sealing,
+           window="as a failure: who may do everything may record lies, too; the notice `sealed_late` tells of it"),
     Attack("take an event off the list of those to be sealed",
            "DELETE FROM permalog.unsealed WHERE log_id = {A} AND id = {WAITING}", alone(V.EVENT_UNPLACED)),
     Attack("exchange what two identities hold", """UPDATE permalog.identity AS x SET salt = y.salt, name = y.name
@@ -370,6 +427,7 @@ ATTACKS: list[Attack] = [
     Attack("blank an identity, as if its person had been erased", """UPDATE permalog.identity SET actor_id = NULL,
         email = NULL, name = NULL, ip_address = NULL, user_agent = NULL, value = NULL, salt = NULL,
         erased_at = clock_timestamp() WHERE log_id = {A} AND actor_id = 'u_1'""", window=JOURNAL),
+    Attack("give an identity another name, and call it erased", _erased_in_name_only, alone(V.IDENTITY_CHANGED)),
     Attack("remove an idempotency key", "DELETE FROM permalog.event_key WHERE log_id = {A} AND key = 'key-8'",
            window="for ever: the same key can be used once more, and the event is then there twice, with two ids"),
     Attack("take the event from a leaf", """UPDATE permalog.tile
@@ -379,6 +437,10 @@ ATTACKS: list[Attack] = [
         WHERE log_id = {A} AND level = 0 AND index = 0""", alone(V.TILE_MISSING)),
     Attack("add an epoch, and leave one out", "INSERT INTO permalog.head (log_id, epoch, size, frontier) "
            "VALUES ({A}, 3, 0, int8send(0))", alone(V.EPOCH_BROKEN)),
+    Attack("add an epoch that does not go on from a checkpoint", _epoch_of_events, alone(V.EPOCH_BROKEN)),
+    Attack("shift the list of a tile's events, so that each is looked for at another leaf", """UPDATE permalog.tile
+        SET event_ids = ('[0:255]=' || event_ids::text)::uuid[] WHERE log_id = {A} AND level = 0 AND index = 0""",
+           alone(V.TILE_CHANGED)),
     Attack("give an event another time than its id, and seal all anew with the stolen key", _post_date,
            alone(V.EVENT_TIME)),
     Attack("remove the head", "DELETE FROM permalog.head WHERE log_id = {A}", alone(V.HEAD_MISSING)),
@@ -394,6 +456,7 @@ ATTACKS: list[Attack] = [
            {"anchor": V.ANCHOR_UNOPENED}),
     Attack("remove the newest checkpoint", "DELETE FROM permalog.checkpoint WHERE log_id = {A} AND size = 300",
            alone(V.CHECKPOINT_MISSING)),
+    Attack("the same, and say that its tree has grown in the future", _future, alone(V.CHECKPOINT_MISSING)),
     Attack("remove a count", "DELETE FROM permalog.activity WHERE log_id = {A} AND part = 'all'",
            alone(V.ACTIVITY_WRONG)),
     Attack("cut the tail behind the last anchor, everywhere in the database", _roll_back(256),
@@ -405,6 +468,8 @@ ATTACKS: list[Attack] = [
            {"outside": V.OUTSIDE_SIZE, "anchor": V.ANCHOR_UNOPENED, "witness": V.WITNESS_SIZE}),
     Attack("remove a log as if its owner had been erased", _erase_as_owner, window=JOURNAL),
     Attack("the same, and alter its head", _erase_and_alter, alone(V.HEAD_CHANGED)),
+    Attack("the same, with checkpoints of another history, signed with the stolen key", _erase_and_sign_anew,
+           {"outside": V.OUTSIDE_ROOT, "anchor": V.ANCHOR_UNOPENED, "witness": V.WITNESS_ROOT}),
     Attack("rewrite a log with all hashes, without the key", _rewrite(LEAF, THIEF), alone(V.CHECKPOINT_SIGNATURE)),
     Attack("rewrite a log with all hashes, with the stolen key", _rewrite(LEAF),
            {"outside": V.OUTSIDE_ROOT, "anchor": V.ANCHOR_UNOPENED, "witness": V.WITNESS_ROOT}),
@@ -432,6 +497,10 @@ ATTACKS: list[Attack] = [
     Attack("give a table to a login", "ALTER TABLE permalog.event_key OWNER TO postgres", alone(V.SCHEMA_OWNER)),
     Attack("drop a constraint", "ALTER TABLE permalog.event DROP CONSTRAINT event_id", alone(V.SCHEMA_CHANGED)),
     Attack("detach a partition", _shed, alone(V.SCHEMA_PARTITION)),
+    Attack("have a table of one's own read with those of identities",
+           "CREATE TABLE public.more () INHERITS (permalog.identity)", alone(V.SCHEMA_CHANGED)),
+    Attack("have a trigger's function not be called", "ALTER FUNCTION permalog.refuse_change() STRICT",
+           alone(V.SCHEMA_CHANGED)),
     Attack("move the clock's column to the writer", "ALTER TABLE permalog.event ALTER recorded_at DROP DEFAULT",
            alone(V.SCHEMA_CHANGED)),
 ]  # fmt: skip

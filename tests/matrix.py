@@ -27,6 +27,7 @@ DROPPED = {
     "log.organization_id": ("log", "log_id_is_the_owners"),
     "log.user_id": ("log", "log_id_is_the_owners"),
     "head.size": ("head", "head_check"),
+    "identity.erased_at": ("identity", "identity_erased_is_blank"),
 }
 
 

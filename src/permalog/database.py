@@ -147,6 +147,8 @@ class Database:
         with self._borrowed() as connection:
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             try:
+                # Whatever path the database or the login was given: a schema of somebody's own could lie to us.
+                connection.execute("SET LOCAL search_path = pg_catalog")
                 if self.has_roles:
                     connection.execute("SET LOCAL ROLE permalog_verifier")
                 yield connection

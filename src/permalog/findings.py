@@ -59,7 +59,7 @@ class VerifyCode(StrEnum):
     COSIGNATURE_WRONG = "cosignature.wrong"
     """A witness's stored signature does not verify, or is of another checkpoint."""
     EPOCH_BROKEN = "epoch.broken"
-    """An epoch of a log is left out."""
+    """An epoch of a log is left out, or one after the first does not begin with a checkpoint."""
 
     # What stands outside the database
     OUTSIDE_SIZE = "outside.size"
@@ -110,6 +110,9 @@ class VerifyCode(StrEnum):
     # Notices
     LATE = "late"
     """An event was recorded long after the time that it gives for itself, as an import does."""
+    SEALED_LATE = "sealed_late"
+    """By its own account an event was recorded an hour and more before one that was sealed before it: a transaction
+    stood open so long, sealing stood still, or its time was forged before it was sealed."""
     UNSEALED_LONG = "unsealed.long"
     """An event waits for sealing for too long: until then nothing protects it."""
     NOT_SIGNED = "not_signed"
@@ -125,6 +128,7 @@ class VerifyCode(StrEnum):
 NOTICES: Final = frozenset(
     {
         VerifyCode.LATE,
+        VerifyCode.SEALED_LATE,
         VerifyCode.UNSEALED_LONG,
         VerifyCode.NOT_SIGNED,
         VerifyCode.NOT_SIGNED_YET,

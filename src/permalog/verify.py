@@ -23,7 +23,7 @@ from permalog.canonical import EventRow, leaf_hash
 from permalog.checkpoint import Checkpoint
 from permalog.errors import NotProven
 from permalog.findings import Finding, Report, VerifyCode
-from permalog.identity import Identity
+from permalog.identity import SALT_BYTES, Identity
 from permalog.merkle import HASH_BYTES, Frontier
 from permalog.note import Note, VerifierKey
 from permalog.tile import WIDTH
@@ -31,8 +31,9 @@ from permalog.tile import WIDTH
 LATE_AFTER: Final = 7 * 86_400
 """Seconds between the time that an event gives and its recording, after which it counts as late: what only an importer
 may write."""
+BEHIND_AFTER: Final = 3_600
+"""Seconds: longer than any transaction of an application should stand open."""
 _MOMENTS_KEPT: Final = 4096
-_MICROSECONDS: Final = 1000
 
 
 class Place(NamedTuple):
@@ -68,52 +69,78 @@ def check_leaf(place: Place, leaf: Leaf, row: EventRow | None, report: Report) -
     report(place.found(code, message, leaf_index=leaf.leaf_index, event_id=leaf.event_id))
 
 
-def check_identity(place: Place, commitment: bytes, salt: bytes, identity: Identity, report: Report) -> None:
-    """An identity that is not erased opens its commitment."""
-    if identity.commitment(salt) != commitment:
-        message = f"the identity {commitment.hex()[:16]}… is not the one that was recorded"
-        report(Finding(VerifyCode.IDENTITY_CHANGED, message, place.log_id))
+def check_identity(  # noqa: PLR0913  a row's columns
+    place: Place, commitment: bytes, salt: bytes | None, identity: Identity, report: Report, *, is_erased: bool = False
+) -> None:
+    """An identity opens its commitment, or is erased and holds nothing but its kind."""
+    if is_erased:
+        if salt is None and not any(identity[1:]):
+            return
+        what = "counts as erased, and still holds data"
+    elif salt is not None and len(salt) == SALT_BYTES and identity.commitment(salt) == commitment:
+        return
+    else:
+        what = "is not the one that was recorded"
+    message = f"the identity {commitment.hex()[:16]}… {what}"
+    report(Finding(VerifyCode.IDENTITY_CHANGED, message, place.log_id))
 
 
 class Times:
-    """Holds the times of events to their ids, and counts the late ones.
+    """Holds the times of events to their ids, and counts those that come late. To be given leaves in their order.
 
     Attributes:
         late: events whose recording came more than `LATE_AFTER` seconds after their own time.
         first_late: the leaf index and id of the first of them.
+        behind: events that say they were recorded more than `BEHIND_AFTER` seconds before one with a lower leaf index.
+        first_behind: the leaf index and id of the first of them.
     """
 
     def __init__(self, place: Place, report: Report) -> None:
         self._place = place
         self._report = report
         self._seconds: dict[str, int] = {}
+        self._newest = ""
         self.late = 0
         self.first_late: tuple[int, str] | None = None
+        self.behind = 0
+        self.first_behind: tuple[int, str] | None = None
 
     def check(self, leaf_index: int, row: EventRow) -> None:
         """The id carries `occurred_at`, to the microsecond."""
-        seconds, micros = self._second(row.occurred_at), int(row.occurred_at[-7:-1])
-        written = row.id
-        milliseconds = int(written[:8] + written[9:13], 16)
-        expected = (seconds * 1000 + micros // _MICROSECONDS, micros % _MICROSECONDS)
-        if (milliseconds, int(written[15:18], 16)) != expected:
+        occurred, recorded, written = row.occurred_at, row.recorded_at, row.id
+        seconds, micros = self._seconds.get(occurred[:-8]) or self._second(occurred), occurred[-7:-1]
+        expected = f"{seconds * 1000 + int(micros[:3]):012x}"
+        if written[:8] + written[9:13] != expected or int(written[15:18], 16) != int(micros[3:]):
             self._report(
                 self._place.found(
                     VerifyCode.EVENT_TIME, "the id does not carry the time of the event",
                     leaf_index=leaf_index, event_id=row.id,
                 )
             )  # fmt: skip
-        if self._second(row.recorded_at) - seconds > LATE_AFTER:
+        if recorded[:10] != occurred[:10] and self._second(recorded) - seconds > LATE_AFTER:
             self.late += 1
             self.first_late = self.first_late or (leaf_index, row.id)
+        # Times of one form compare as text.
+        if recorded >= self._newest:
+            self._newest = recorded
+        elif recorded[:13] != self._newest[:13] and self._second(self._newest) - self._second(recorded) > BEHIND_AFTER:
+            self.behind += 1
+            self.first_behind = self.first_behind or (leaf_index, row.id)
 
     def finish(self) -> None:
         """One notice for all late events: an import has millions."""
         if self.first_late is not None:
-            index, event = self.first_late
             days = LATE_AFTER // 86_400
             message = f"{self.late} event(s) were recorded more than {days} days after their own time; here the first"
-            self._report(self._place.found(VerifyCode.LATE, message, leaf_index=index, event_id=event))
+            self._notice(VerifyCode.LATE, message, *self.first_late)
+        if self.first_behind is not None:
+            message = (
+                f"{self.behind} event(s) say that they were recorded long before others that have a lower leaf index"
+            )
+            self._notice(VerifyCode.SEALED_LATE, f"{message}; here the first", *self.first_behind)
+
+    def _notice(self, code: VerifyCode, message: str, leaf_index: int, event_id: str) -> None:
+        self._report(self._place.found(code, message, leaf_index=leaf_index, event_id=event_id))
 
     def _second(self, time: str) -> int:
         """Unix seconds of a time in RFC 3339, without its decimals. Events of one second stand together."""

@@ -41,27 +41,23 @@ class Rows:
         self._size = _ROWS if psycopg.capabilities.has_stream_chunked() else 1
 
     def leaves(self, place: Place, leaves: list[Leaf], times: Times) -> None:
-        """Each leaf is that of its event's row; the findings come in the order of the leaves."""
+        """Each leaf is that of its event's row."""
         if not leaves:
             return
-        # Of two leaves of one event one is left; that there are two is found in `beside`.
-        wanted = {leaf.event_id: leaf for leaf in leaves}
-        found: list[Finding] = []
+        # Of two rows of one event one is left; that there are two is found in `beside`.
+        rows = {columns[1]: columns for columns in self._events([leaf.event_id for leaf in leaves])}
         commitments: set[bytes] = set()
-        for columns in self._events(wanted):
-            leaf = wanted.pop(columns[1], None)
-            if leaf is None:
+        for leaf in leaves:
+            columns = rows.get(leaf.event_id)
+            if columns is None:
+                check_leaf(place, leaf, None, self._report)
                 continue
             row = EventRow._make(columns)
-            check_leaf(place, leaf, row, found.append)
+            check_leaf(place, leaf, row, self._report)
             times.check(leaf.leaf_index, row)
             for payload in (row.metadata, row.before_state, row.after_state):
                 if payload is not None and "$identity" in payload:
                     commitments.update(map(bytes.fromhex, _PERSONAL.findall(payload)))
-        for leaf in wanted.values():
-            check_leaf(place, leaf, None, found.append)
-        for finding in sorted(found, key=lambda one: one.leaf_index or 0):
-            self._report(finding)
         self._openable(commitments)
 
     def beside(self, *, since: bool = False) -> None:
@@ -71,8 +67,8 @@ class Rows:
         """
         for event, events, leaves, waiting in self._stream("misplaced"):
             self._misplaced(event, events, leaves, waiting, since=since)
-        for commitment, salt, *columns in self._stream("identities"):
-            check_identity(Place(self._log_id), commitment, salt, Identity(*columns), self._report)
+        for commitment, salt, erased, *columns in self._stream("identities"):
+            check_identity(Place(self._log_id), commitment, salt, Identity(*columns), self._report, is_erased=erased)
         for event, missing in self._stream("wrong_identities"):
             if missing:
                 self._found(VerifyCode.IDENTITY_MISSING, "the identity of the event is not there", event)
@@ -114,7 +110,7 @@ class Rows:
                 message = f"a payload refers to the identity {commitment.hex()[:16]}…, which is not there"
                 self._found(VerifyCode.IDENTITY_MISSING, message)
 
-    def _events(self, wanted: dict[str, Leaf]) -> Iterator[tuple[Any, ...]]:
+    def _events(self, wanted: list[str]) -> Iterator[tuple[Any, ...]]:
         """Their rows, in any order, and perhaps others."""
         bounds: dict[str, object] = {"log": self._log_id, "low": min(wanted), "high": max(wanted)}
         most = _SPARSE * len(wanted) + 1

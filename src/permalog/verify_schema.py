@@ -99,3 +99,6 @@ def _check_partitions(connection: Connection, report: Report) -> None:
     for (_, end, name), (start, _, behind) in pairwise(spans):
         if start != end:
             report(Finding(VerifyCode.SCHEMA_PARTITION, f"a partition between {name} and {behind} is missing"))
+    now = connection.execute(query("verify_schema", "now")).fetchone()
+    if now is None or not spans or spans[-1][1].strip("'") <= now[0]:
+        report(Finding(VerifyCode.SCHEMA_PARTITION, "the partition of this month's events is missing"))

@@ -124,7 +124,9 @@ class TreeReader:
         """All leaves are covered by a checkpoint: a tree is signed in a second step, soon after it has grown."""
         signed = max(0 if self._last is None else self._last.size, 0 if since is None else since.size)
         if signed < head.size:
-            code = VerifyCode.CHECKPOINT_MISSING if head.age > UNSIGNED_TOO_LONG else VerifyCode.NOT_SIGNED_YET
+            # A head of the future would put it off for ever.
+            overdue = not -UNSIGNED_TOO_LONG < head.age < UNSIGNED_TOO_LONG
+            code = VerifyCode.CHECKPOINT_MISSING if overdue else VerifyCode.NOT_SIGNED_YET
             message = f"the {head.size - signed} newest leaves are covered by no checkpoint"
             self._report(self._place.found(code, message))
 
@@ -133,8 +135,7 @@ class TreeReader:
         tree = Tree(self._place, head.size, lambda _level, _index: None, self._report)
         self._checkpoints(tree, 0, 2**63 - 1)
         for claim in claims:
-            if claim.size > head.size:
-                tree.claim(claim)
+            self._is_stored(tree, claim)
         try:
             kept = None if head.frontier is None else Frontier.from_bytes(head.frontier)
         except NotProven as error:
@@ -145,6 +146,16 @@ class TreeReader:
             self._report(self._place.found(VerifyCode.HEAD_CHANGED, message))
         self._cosignatures()
         return self._last
+
+    def _is_stored(self, tree: Tree, claim: Claim) -> None:
+        """Without leaves, a claim is held to the checkpoint of its size."""
+        if claim.size > tree.size:
+            tree.claim(claim)
+            return
+        stored = self._query("checkpoints", {**self._at, "first": claim.size, "last": claim.size})
+        if [root for _, root, _ in stored] != [claim.root]:
+            message = f"no stored checkpoint of {claim.size} leaves has the root that {claim.source.who} says"
+            self._report(self._place.found(claim.source.other_root, message))
 
     def _grow(self, tree: Tree, low: int, high: int, before: Checkpoint | None, times: Times) -> bool:
         """The leaves from `low` up to `high`; False where a tile is missing, without which there is no tree."""
@@ -181,6 +192,9 @@ class TreeReader:
             self._report(self._place.found(VerifyCode.TILE_CHANGED, message))
         for index, (event, own) in enumerate(zip(ids, hashes, strict=False), start=first):
             if event is not None:
+                if index == 0 and self._place.epoch > 1:
+                    message = "the epoch does not begin with a checkpoint of the one before"
+                    self._report(self._place.found(VerifyCode.EPOCH_BROKEN, message, leaf_index=0, event_id=event))
                 yield Leaf(index, event, own)
             elif index or self._place.epoch == 1:
                 self._report(

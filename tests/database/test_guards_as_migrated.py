@@ -44,6 +44,11 @@ ATTACKS = {
         VerifyCode.SCHEMA_CHANGED,
     "ALTER FUNCTION permalog.refuse_change() OWNER TO permalog_writer": VerifyCode.SCHEMA_OWNER,
     "ALTER FUNCTION permalog.note_unsealed() RESET ALL": VerifyCode.SCHEMA_CHANGED,
+    "ALTER FUNCTION permalog.note_unsealed() STRICT": VerifyCode.SCHEMA_CHANGED,
+    "ALTER FUNCTION permalog.commitment LEAKPROOF": VerifyCode.SCHEMA_CHANGED,
+    "CREATE TABLE permalog.mine () INHERITS (permalog.tile)": VerifyCode.SCHEMA_CHANGED,
+    "CREATE TABLE public.mine () INHERITS (permalog.identity)": VerifyCode.SCHEMA_CHANGED,
+    "CREATE TABLE public.mine PARTITION OF permalog.event DEFAULT": VerifyCode.SCHEMA_PARTITION,
     "ALTER TABLE permalog.event ALTER recorded_at DROP DEFAULT": VerifyCode.SCHEMA_CHANGED,
     "ALTER TABLE permalog.event DROP CONSTRAINT event_id": VerifyCode.SCHEMA_CHANGED,
     "ALTER TABLE permalog.log DROP CONSTRAINT log_id_is_the_owners": VerifyCode.SCHEMA_CHANGED,
@@ -76,6 +81,17 @@ def test_a_guard_that_was_changed_is_found(attack: str, database: str) -> None:
         assert row is not None
         connection.execute(composed(attack.replace("{partition}", f"permalog.{row[0]}")))
     assert ATTACKS[attack] in {finding.code for finding in findings(database)}
+
+
+def test_the_partition_of_this_month_must_be_there(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        names = connection.execute(
+            "SELECT relname FROM pg_class WHERE relname >= to_char(now() AT TIME ZONE 'UTC', '\"event_\"YYYYMM')"
+            " AND relname ~ '^event_[0-9]{6}$'"
+        ).fetchall()
+        for (name,) in names:
+            connection.execute(composed(f"DROP TABLE permalog.{name}"))
+    assert [finding.code for finding in findings(database)] == [VerifyCode.SCHEMA_PARTITION]
 
 
 @pytest.mark.parametrize(

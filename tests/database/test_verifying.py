@@ -10,6 +10,7 @@ import pytest
 
 import tampering
 from actions import ACTIONS
+from asking import composed
 from permalog import Owner
 from permalog.client import Permalog
 from permalog.database import Database
@@ -95,6 +96,39 @@ def test_what_is_gone_is_found_even_before_the_end_of_the_last_time(sealed: str)
     given = Given(keys=[SIGNER.key], since={(ACME.log_id, 1): SignedState(300, row[0])})
     codes = {one.code for one in verified(sealed, ACME, given, keep_going=True).findings}
     assert VerifyCode.EVENT_MISSING in codes
+
+
+def test_an_event_that_was_recorded_long_before_it_was_sealed_is_a_notice(sealed: str) -> None:
+    """As where a transaction stood open for hours; or its time was forged while nothing protected it yet."""
+    with psycopg.connect(sealed) as connection, unguarded(connection):
+        late = tampering.rows_of(connection, ACME.log_id)[305]
+        connection.execute(
+            "UPDATE permalog.event SET recorded_at = recorded_at - interval '2 hours' WHERE log_id = %s AND id = %s",
+            (ACME.log_id, late.id),
+        )
+        tampering.seal(connection, ACME.log_id, (3, 256, 300, 310))
+    result = verified(sealed, ACME)
+    (finding,) = result.findings
+    assert result.proven
+    assert (finding.code, finding.severity) == (VerifyCode.SEALED_LATE, "notice")
+    assert (finding.leaf_index, finding.event_id) == (305, UUID(late.id))
+
+
+def test_a_schema_of_somebodys_own_tells_the_verifier_nothing(sealed: str) -> None:
+    """Neither the database's search path nor an operator that lies in it."""
+    with psycopg.connect(sealed, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA liar")
+        connection.execute(
+            "CREATE FUNCTION liar.never(uuid, uuid) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT false'"
+        )
+        connection.execute("CREATE OPERATOR liar.= (LEFTARG = uuid, RIGHTARG = uuid, FUNCTION = liar.never)")
+        connection.execute("GRANT USAGE ON SCHEMA liar TO PUBLIC")
+        path = composed(f'ALTER DATABASE "{connection.info.dbname}" SET search_path = liar, pg_catalog')
+        connection.execute(path)
+        with unguarded(connection):
+            connection.execute("UPDATE permalog.event SET outcome = 'denied' WHERE log_id = %s", (ACME.log_id,))
+    codes = [one.code for one in verified(sealed, keep_going=True).findings]
+    assert codes.count(VerifyCode.EVENT_CHANGED) == 300
 
 
 def test_it_raises_on_the_first_failure_or_names_all(sealed: str) -> None:

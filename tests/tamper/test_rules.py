@@ -42,13 +42,15 @@ def rules() -> set[Rule]:
     return {rule for rule in found if rule[2] not in NOTICES}
 
 
-def callers() -> set[tuple[str, str]]:
-    """The functions of the verifier that are on the stack."""
-    frame, found = sys._getframe(2), set[tuple[str, str]]()
+def maker(every: set[Rule], code: VerifyCode) -> set[Rule]:
+    """The innermost function on the stack that names the code; else the tables that do."""
+    frame = sys._getframe(2)
     while frame is not None:
-        found.add((Path(frame.f_code.co_filename).name, frame.f_code.co_name))
+        rule = (Path(frame.f_code.co_filename).name, frame.f_code.co_name, code)
+        if rule in every:
+            return {rule}
         frame = frame.f_back
-    return found
+    return {rule for rule in every if rule[2] is code and not rule[1]}
 
 
 @pytest.mark.slow
@@ -60,8 +62,7 @@ def test_without_any_one_rule_an_attack_would_not_be_found(sealed: str, monkeypa
     new = Finding.__new__
 
     def noted(cls: type[Finding], code: VerifyCode, *columns: Any, **named: Any) -> Finding:
-        stack = callers()
-        made[code].append({rule for rule in every if rule[2] is code and (not rule[1] or rule[:2] in stack)})
+        made[code].append(maker(every, code))
         return new(cls, code, *columns, **named)
 
     monkeypatch.setattr(Finding, "__new__", noted)

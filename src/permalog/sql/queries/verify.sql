@@ -31,7 +31,9 @@ SELECT e.epoch, h.size, h.frontier, extract(epoch FROM clock_timestamp() - h.sea
 ) AS e LEFT JOIN permalog.head AS h ON h.log_id = %(log)s AND h.epoch = e.epoch ORDER BY e.epoch;
 
 -- name: leaf_tiles
-SELECT index, hashes, event_ids::text[], first_id::text, last_id::text FROM permalog.tile
+-- Others look for an event by its subscript: a list that does not begin with 1 would lead them to another leaf.
+SELECT index, hashes, CASE WHEN array_lower(event_ids, 1) = 1 AND array_ndims(event_ids) = 1 THEN event_ids::text[] END,
+       first_id::text, last_id::text FROM permalog.tile
 WHERE log_id = %(log)s AND epoch = %(epoch)s AND level = 0 AND index >= %(first)s AND index < %(end)s ORDER BY index;
 
 -- name: tile
@@ -93,8 +95,8 @@ SELECT count(*), extract(epoch FROM clock_timestamp() - min(e.recorded_at))::flo
 FROM permalog.unsealed AS u JOIN permalog.event AS e USING (log_id, id) WHERE u.log_id = %(log)s;
 
 -- name: identities
-SELECT commitment, salt, kind, actor_id, email, name, ip_address, user_agent, value FROM permalog.identity
-WHERE log_id = %(log)s AND erased_at IS NULL;
+SELECT commitment, salt, erased_at IS NOT NULL, kind, actor_id, email, name, ip_address, user_agent, value FROM permalog.identity
+WHERE log_id = %(log)s;
 
 -- name: wrong_identities
 -- Events whose identity is not there, or is not that of their actor. What is erased tells its kind only.
@@ -143,4 +145,5 @@ WHERE (c.events, c.first_id, c.last_id) IS DISTINCT FROM (a.events, a.first_id, 
 -- name: remains
 -- What an erased log must not hold any more.
 SELECT (SELECT count(*) FROM permalog.event WHERE log_id = %(log)s), (SELECT count(*) FROM permalog.identity WHERE log_id = %(log)s),
-       (SELECT count(*) FROM permalog.tile WHERE log_id = %(log)s), (SELECT count(*) FROM permalog.activity WHERE log_id = %(log)s);
+       (SELECT count(*) FROM permalog.tile WHERE log_id = %(log)s), (SELECT count(*) FROM permalog.activity WHERE log_id = %(log)s),
+       (SELECT count(*) FROM permalog.event_key WHERE log_id = %(log)s), (SELECT count(*) FROM permalog.unsealed WHERE log_id = %(log)s);

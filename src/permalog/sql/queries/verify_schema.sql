@@ -10,9 +10,13 @@ WITH rel AS (
     SELECT c.oid, c.relname, c.relkind, c.relpersistence, c.relowner, c.relacl, c.relrowsecurity, c.relforcerowsecurity, c.relispartition,
            CASE WHEN c.relispartition THEN c.relname ELSE '' END AS partition,
            CASE WHEN c.relispartition THEN 'event_*' ELSE c.relname END AS shown
-    FROM pg_class AS c WHERE c.relnamespace = 'permalog'::regnamespace AND c.relkind NOT IN ('i', 'I', 't')
+    FROM pg_class AS c WHERE c.relkind NOT IN ('i', 'I', 't') AND (c.relnamespace = 'permalog'::regnamespace
+        OR c.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'permalog.event'::regclass))
 ), line (kind, object, partition, text) AS (
     SELECT 'table', shown, partition, format('%s %s', relkind, relpersistence) FROM rel
+    -- The rows of a child are read with its parent's, and have neither its keys nor its triggers.
+    UNION ALL SELECT 'table', format('%s of %s', i.inhrelid::regclass, rel.relname), '', 'inherits'
+        FROM rel JOIN pg_inherits AS i ON i.inhparent = rel.oid JOIN pg_class AS c ON c.oid = i.inhrelid WHERE NOT c.relispartition
     UNION ALL SELECT 'owner', shown, partition, pg_get_userbyid(relowner) FROM rel
     UNION ALL SELECT 'owner', 'schema', '', pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'permalog'
     UNION ALL SELECT 'owner', p.oid::regprocedure::text, '', pg_get_userbyid(p.proowner) FROM pg_proc AS p WHERE p.pronamespace = 'permalog'::regnamespace
@@ -35,7 +39,8 @@ WITH rel AS (
         FROM rel JOIN pg_trigger AS t ON t.tgrelid = rel.oid AND NOT t.tgisinternal
     UNION ALL SELECT 'rule', shown || '.' || r.rulename, partition, format('%s %s', r.ev_type, r.ev_enabled)
         FROM rel JOIN pg_rewrite AS r ON r.ev_class = rel.oid
-    UNION ALL SELECT 'function', p.oid::regprocedure::text, '', format('%s %s %s %s %s %s %s', l.lanname, p.prokind, p.provolatile, p.proparallel,
+    UNION ALL SELECT 'function', p.oid::regprocedure::text, '', format('%s %s %s %s %s%s%s %s %s %s %s', l.lanname, p.prokind, p.provolatile, p.proparallel,
+            CASE WHEN p.proisstrict THEN 'strict ' END, CASE WHEN p.proleakproof THEN 'leakproof ' END, format_type(p.prorettype, NULL), coalesce(pg_get_expr(p.proargdefaults, 0), ''),
             CASE WHEN p.prosecdef THEN 'definer' ELSE 'invoker' END, p.proconfig::text, encode(sha256(convert_to(coalesce(pg_get_function_sqlbody(p.oid), p.prosrc), 'UTF8')), 'hex'))
         FROM pg_proc AS p JOIN pg_language AS l ON l.oid = p.prolang WHERE p.pronamespace = 'permalog'::regnamespace
     UNION ALL SELECT 'grant', 'schema', '', format('%s %s%s', CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(g.grantee) END, g.privilege_type, CASE WHEN g.is_grantable THEN ' grantable' END)
@@ -67,5 +72,6 @@ WHERE i.inhparent = 'permalog.event'::regclass
    OR (c.relnamespace = 'permalog'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname ~ '^event_(before|[0-9]{6})$')
 ORDER BY 1;
 
--- name: months
-SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYYMM');
+-- name: now
+-- The smallest id of this millisecond.
+SELECT (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid::text;
