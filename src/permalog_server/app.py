@@ -22,7 +22,16 @@ from permalog_server.guard import Guard, Limits
 from permalog_server.metrics import REGISTRY, RecorderMetrics
 from permalog_server.paths import ORGANIZATION, PERSONAL
 from permalog_server.problem import ProblemDocument
-from permalog_server.routes import analysis_callback, audit_log, internal, security_agent, service, tlog, users
+from permalog_server.routes import (
+    analysis_callback,
+    audit_log,
+    internal,
+    security_agent,
+    service,
+    tlog,
+    users,
+    webhooks,
+)
 from permalog_server.routes.security_agent.documents import EnableRequest, SaveRequest, SyncRequest
 from permalog_server.routes.security_agent.judging_documents import AnalysisRequest, CallbackRequest, DismissRequest
 from permalog_server.syncs import Syncs
@@ -60,6 +69,7 @@ def create_app(  # noqa: PLR0913  its options
     github: GitHub | None = None,
     means: Means | None = None,
     internal_secret: str | None = None,
+    webhook_secret: str | None = None,
     requests_a_minute: int = REQUESTS_A_MINUTE,
     limits: Limits | None = None,
     public_logs: bool = False,
@@ -74,6 +84,7 @@ def create_app(  # noqa: PLR0913  its options
         github: what the security agent asks; None: whatever needs GitHub says that no App is configured.
         means: what judges findings; None: the rules, and the built-in runner over HTTPS.
         internal_secret: what opens the routes below /internal; None: nothing does.
+        webhook_secret: what GitHub signs its webhooks with; None: none is taken.
         requests_a_minute: for each token.
         limits: of sizes, times and numbers.
         public_logs: whether checkpoints and hash tiles are for anybody, without a token.
@@ -117,6 +128,7 @@ def create_app(  # noqa: PLR0913  its options
         means=means or Means(),
         syncs=Syncs(agent),
         internal_secret=internal_secret,
+        webhook_secret=webhook_secret,
     )
     app.state.desk = desk
     app.state.parameters = {}
@@ -131,6 +143,7 @@ def create_app(  # noqa: PLR0913  its options
     app.include_router(tlog.router)
     app.include_router(internal.router)
     app.include_router(analysis_callback.router)
+    app.include_router(webhooks.router)
     problem.install(app)
     app.add_middleware(Guard, limits=limits or Limits())
     _describe(app)

@@ -96,6 +96,8 @@ class Desk:
     """Syncs that run behind the answers."""
     internal_secret: str | None
     """What opens the routes below /internal; None: nothing does."""
+    webhook_secret: str | None
+    """What GitHub signs its webhooks with; None: none is taken."""
 
     def once(self, seconds: int, *what: object, event: Event) -> None:
         """Records an event unless the same was noticed within so many seconds, by whichever process."""

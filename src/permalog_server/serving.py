@@ -38,7 +38,7 @@ def serve(log: Permalog, *, keys: Keys | None, host: str, port: int, as_json: bo
     with open_github() as github:
         app = create_app(
             log, journal=journal(), keys=keys, github=github, means=means(), internal_secret=chosen.internal_secret,
-            public_logs=chosen.are_logs_public,
+            webhook_secret=chosen.github_webhook_secret, public_logs=chosen.are_logs_public,
         )  # fmt: skip
         run(app, host=host, port=port, as_json=as_json)
 

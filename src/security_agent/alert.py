@@ -37,11 +37,17 @@ PEOPLE: Final = ("dismissed_by", "dismissed_comment", "dismissal_request", "assi
 
 
 class UnreadableAlert(AgentError):
-    """An alert that is not of GitHub's form; `field` names the member that is wrong."""
+    """An alert that is not of GitHub's form.
+
+    Attributes:
+        field: the member that is wrong, such as ``security_advisory.severity``; ``alert`` as a whole.
+        reason: what is wrong with it, without its value.
+    """
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"alert: {field}: {reason}")
         self.field = field
+        self.reason = reason
 
 
 def _read_time(value: object) -> datetime:

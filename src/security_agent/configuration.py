@@ -152,6 +152,28 @@ def change(  # noqa: PLR0913, PLR0917  a change and all that its event tells
     return after
 
 
+def prune(  # noqa: PLR0913, PLR0917  a change and all that its event tells
+    agent: Agent,
+    connection: Connection,
+    owner: Owner,
+    gone: set[int],
+    acting: Acting,
+    trigger: Literal["setup", "webhook", "sync"],
+    correlation_id: str | None = None,
+) -> None:
+    """Takes repositories out of the selection that are not there any more, in the connection's transaction."""
+    if not gone:
+        return
+    before = read_to_change(connection, owner)
+    pruned = sorted(gone & set(before.selected_repository_ids))
+    if pruned:
+        kept = [one for one in before.selected_repository_ids if one not in gone]
+        change(
+            agent, connection, owner, before, {"selected_repository_ids": kept}, acting,
+            {"trigger": trigger, "pruned_repository_ids": pruned}, correlation_id,
+        )  # fmt: skip
+
+
 def _action(before: Configuration, after: Configuration) -> str:
     if before.enabled == after.enabled:
         return _UPDATED

@@ -6,12 +6,12 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeAlias
 
 import orjson
 
 from permalog import Event, Owner, Personal, Resource
-from security_agent import repository
+from security_agent import configuration, repository
 from security_agent.actions import INTEGRATION
 from security_agent.errors import Conflict, Invalid, NotConnected
 from security_agent.sql import query
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from permalog import Connection
     from security_agent.agent import Acting, Agent
     from security_agent.github import Installation
+    from security_agent.github import Repository as Reached
 
 Trigger: TypeAlias = Literal["setup", "webhook", "sync"]
 READ: Final = "vulnerability_alerts"
@@ -115,40 +116,98 @@ def connect(
     Raises:
         GitHubError: GitHub could not be asked, or the App has no such installation; nothing was changed.
     """
-    github = agent.asking()
+    told = ask(agent, installation_id)
+    with agent.changing(owner) as connection:
+        return save(agent, connection, owner, told, acting, trigger)
+
+
+class Told(NamedTuple):
+    """An installation as GitHub has it."""
+
+    facts: Installation
+    reached: list[Reached]
+    """Its repositories; of a suspended one GitHub tells none."""
+    asked_at: datetime
+    """By our clock, before GitHub was asked."""
+
+
+def ask(agent: Agent, installation_id: int) -> Told:
+    """How an installation is now.
+
+    Raises:
+        NotConnected: no App is configured to ask as.
+        GitHubError: GitHub could not be asked, or the App has no such installation.
+    """
+    github, asked_at = agent.asking(), agent.clock()
     facts = github.installation(installation_id)
     reached = [] if facts.suspended_at else [one for page in github.repositories(installation_id) for one in page]
-    with agent.changing(owner) as connection:
-        before = _row(connection, owner, "read_to_change")
-        connection.execute(query("installation", "save"), _saved(agent, owner, facts))
-        after = _row(connection, owner, "read")
-        if after is None:
-            raise AssertionError  # it was saved above
-        if not facts.suspended_at:
-            repository.put(connection, owner, reached)
-            repository.forsake_others(connection, owner, reached)
-        if before is None or before.installation_id != installation_id or before.state() != after.state():
-            action = "suspended" if after.suspended_at and trigger != "setup" else "connected"
-            _record(agent, connection, owner, action, (before, after), acting, trigger)
+    return Told(facts, reached, asked_at)
+
+
+def save(  # noqa: PLR0913, PLR0917  a change and all that its event tells
+    agent: Agent, connection: Connection, owner: Owner, told: Told, acting: Acting, trigger: Trigger
+) -> Integration:
+    """Saves what GitHub told, with the event of what has changed, in the connection's transaction.
+
+    Of two who ask at once, the one that asked later is right, whoever writes first.
+    """
+    before = _row(connection, owner, "read_to_change")
+    is_saved = connection.execute(query("installation", "save"), _saved(agent, owner, told)).fetchone()
+    after = _row(connection, owner, "read")
+    if after is None:
+        raise AssertionError  # it was saved above, or before
+    if not is_saved:
+        return after
+    added, gone = ([], []) if told.facts.suspended_at else _reach(agent, connection, owner, told, acting, trigger)
+    is_same = before is not None and (before.installation_id, before.state()) == (told.facts.id, after.state())
+    if not is_same:
+        action = "suspended" if after.suspended_at and trigger != "setup" else "connected"
+        _record(agent, connection, owner, action, (before, after), acting, trigger)
+    elif added or gone:
+        _record(agent, connection, owner, "connected", (before, after), acting, trigger, _named(added, gone))
     return after
 
 
-def _saved(agent: Agent, owner: Owner, facts: Installation) -> dict[str, Any]:
+_NAMED: Final = 50
+"""Repositories that one event names; how many there are, it tells in any case."""
+
+
+def _named(added: list[str], gone: list[str]) -> dict[str, list[str]]:
+    return {what: names[:_NAMED] for what, names in (("added", added), ("gone", gone)) if names}
+
+
+def _reach(  # noqa: PLR0913, PLR0917  as `save`
+    agent: Agent, connection: Connection, owner: Owner, told: Told, acting: Acting, trigger: Trigger
+) -> tuple[list[str], list[str]]:
+    """Notes what the installation reaches; returns the names that are new, and those that are not reached any more."""
+    known = {place.repository_id for place in repository.active(connection, owner)}
+    repository.put(connection, owner, told.reached)
+    stale = repository.forsake_others(connection, owner, told.reached)
+    configuration.prune(agent, connection, owner, {place.repository_id for place in stale}, acting, trigger)
+    added = sorted(one.full_name for one in told.reached if one.id not in known)
+    return added, sorted(place.full_name for place in stale)
+
+
+def _saved(agent: Agent, owner: Owner, told: Told) -> dict[str, Any]:
+    facts = told.facts
     return {
         "log": owner.log_id, "installation_id": facts.id, "account": facts.account_login,
         "account_type": facts.account_type, "permissions": orjson.dumps(facts.permissions).decode(),
-        "repository_selection": facts.repository_selection, "suspended_at": facts.suspended_at, "now": agent.clock(),
+        "repository_selection": facts.repository_selection, "suspended_at": facts.suspended_at,
+        "asked_at": told.asked_at, "now": agent.clock(),
     }  # fmt: skip
 
 
 def suspend(agent: Agent, owner: Owner, acting: Acting, trigger: Trigger) -> bool:
     """Marks the owner's installation suspended; False where it was already, or there is none."""
-    return _mark(agent, owner, acting, trigger, "suspended")
+    with agent.changing(owner) as connection:
+        return mark(agent, connection, owner, acting, trigger, "suspended")
 
 
 def remove(agent: Agent, owner: Owner, acting: Acting, trigger: Trigger) -> bool:
     """Marks the owner's installation removed; findings stay. False where it was already, or there is none."""
-    return _mark(agent, owner, acting, trigger, "removed")
+    with agent.changing(owner) as connection:
+        return mark(agent, connection, owner, acting, trigger, "removed")
 
 
 def note_unauthorized(agent: Agent, owner: Owner, *, unauthorized: bool = True) -> None:
@@ -197,15 +256,22 @@ def _digest(state: str) -> bytes:
     return hashlib.sha256(state.encode()).digest()
 
 
-def _mark(agent: Agent, owner: Owner, acting: Acting, trigger: Trigger, what: Literal["suspended", "removed"]) -> bool:
-    with agent.changing(owner) as connection:
-        before = _row(connection, owner, "read_to_change")
-        if before is None or getattr(before, f"{what}_at") is not None:
-            return False
-        marks = {"suspended": what == "suspended", "removed": what == "removed"}
-        connection.execute(query("installation", "mark"), {"log": owner.log_id, "now": agent.clock(), **marks})
-        after = _row(connection, owner, "read")
-        _record(agent, connection, owner, what, (before, after), acting, trigger)
+def mark(  # noqa: PLR0913, PLR0917  as `save`
+    agent: Agent,
+    connection: Connection,
+    owner: Owner,
+    acting: Acting,
+    trigger: Trigger,
+    what: Literal["suspended", "removed"],
+) -> bool:
+    """Marks the owner's installation, in the connection's transaction; False where it is marked, or there is none."""
+    before = _row(connection, owner, "read_to_change")
+    if before is None or getattr(before, f"{what}_at") is not None:
+        return False
+    marks = {"suspended": what == "suspended", "removed": what == "removed"}
+    connection.execute(query("installation", "mark"), {"log": owner.log_id, "now": agent.clock(), **marks})
+    after = _row(connection, owner, "read")
+    _record(agent, connection, owner, what, (before, after), acting, trigger)
     return True
 
 
@@ -221,6 +287,7 @@ def _record(  # noqa: PLR0913, PLR0917  what the event tells
     change: tuple[Integration | None, Integration | None],
     acting: Acting,
     trigger: Trigger,
+    reach: dict[str, list[str]] | None = None,
 ) -> None:
     before, after = change
     one = after or before
@@ -228,7 +295,7 @@ def _record(  # noqa: PLR0913, PLR0917  what the event tells
         raise AssertionError  # there is one before, or after
     metadata = {
         "installation_id": one.installation_id, "repositories": repository.count(connection, owner),
-        "permissions": listed(one.permissions), "trigger": trigger,
+        "permissions": listed(one.permissions), "trigger": trigger, **(reach or {}),
     }  # fmt: skip
     event = Event(
         owner=owner, action=f"security.installation.{action}", actor=acting.actor, source=acting.source,

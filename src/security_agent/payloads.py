@@ -162,7 +162,7 @@ class WholeConfiguration(Payload):
 class ConfigurationMetadata(Payload):
     """Of `ConfigurationChanged`; empty where a person saved it."""
 
-    trigger: Literal["sync"] | None = None
+    trigger: Literal["setup", "webhook", "sync"] | None = None
     pruned_repository_ids: list[int] | None = None
     """Taken out of the selection, since GitHub does not know them any more."""
 
@@ -246,6 +246,10 @@ class InstallationMetadata(Payload):
     permissions: list[str]
     trigger: Literal["setup", "webhook", "sync"]
     """``setup``: somebody connected it."""
+    added: list[str] | None = None
+    """Repositories that it reaches since, and did not before: at most 50 names."""
+    gone: list[str] | None = None
+    """Repositories that it reaches no more, likewise."""
 
 
 class InstallationChanged(Payload):

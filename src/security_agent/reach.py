@@ -10,7 +10,7 @@ from security_agent.sql import query
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from permalog import Connection, Owner
+    from permalog import Owner
     from security_agent.agent import Acting, Agent
     from security_agent.repository import Place
 
@@ -27,7 +27,8 @@ def refresh(
     with agent.changing(owner) as connection:
         repository.put(connection, owner, reached)
         stale = repository.forsake_others(connection, owner, reached)
-        _prune(agent, connection, owner, {place.repository_id for place in stale}, acting, correlation_id)
+        gone = {place.repository_id for place in stale}
+        configuration.prune(agent, connection, owner, gone, acting, "sync", correlation_id)
     return stale
 
 
@@ -37,7 +38,7 @@ def forsake(
     """Marks repositories stale that are not there any more, and takes them out of the selection."""
     with agent.changing(owner) as connection:
         stale = repository.forsake(connection, owner, ids)
-        _prune(agent, connection, owner, set(ids), acting, correlation_id)
+        configuration.prune(agent, connection, owner, set(ids), acting, "sync", correlation_id)
     return stale
 
 
@@ -46,23 +47,3 @@ def to_sync(agent: Agent, owner: Owner, name: str | None) -> list[Place]:
     with agent.looking() as connection:
         rows = connection.execute(query("repository", "to_sync"), {"log": owner.log_id, "repository": name}).fetchall()
     return [repository.Place(*row) for row in rows]
-
-
-def _prune(  # noqa: PLR0913, PLR0917  a change and all that its event tells
-    agent: Agent,
-    connection: Connection,
-    owner: Owner,
-    gone: set[int],
-    acting: Acting,
-    correlation_id: str | None,
-) -> None:
-    if not gone:
-        return
-    before = configuration.read_to_change(connection, owner)
-    pruned = sorted(gone & set(before.selected_repository_ids))
-    if pruned:
-        kept = [one for one in before.selected_repository_ids if one not in gone]
-        configuration.change(
-            agent, connection, owner, before, {"selected_repository_ids": kept}, acting,
-            {"trigger": "sync", "pruned_repository_ids": pruned}, correlation_id,
-        )  # fmt: skip

@@ -76,6 +76,11 @@ def _forsake(connection: Connection, owner: Owner, ids: Collection[int], *, thes
     return [Place(*row) for row in connection.execute(query("repository", "forsake"), parameters).fetchall()]
 
 
+def active(connection: Connection, owner: Owner) -> list[Place]:
+    """Those that the installation reaches, as it is known, by name."""
+    return [Place(*row) for row in connection.execute(query("repository", "active"), {"log": owner.log_id}).fetchall()]
+
+
 def count(connection: Connection, owner: Owner) -> int:
     """How many the installation reaches."""
     row = connection.execute(query("repository", "count"), {"log": owner.log_id}).fetchone()

@@ -86,5 +86,5 @@ def test_erasing_an_owner_leaves_nothing_and_lets_nothing_in(agent: Agent, offic
     with pytest.raises(Erased):
         take(agent, mine, alert(2, EARLY + timedelta(days=1)))
     with psycopg.connect(agent_database) as connection:
-        for table in ("finding", "integration", "repository", "sync", "connecting"):
+        for table in ("finding", "integration", "repository", "sync", "connecting", "delivery"):
             assert connection.execute(f"SELECT count(*) FROM security_agent.{table}").fetchone() == (0,)  # pyright: ignore[reportArgumentType, reportCallIssue]

@@ -93,7 +93,7 @@ def test_githubs_own_installations_are_read() -> None:
     assert told["installation.created.json"].installation.account_login == "Codertocat"
     added = notice(REAL / "other" / "installation_repositories.added.json")
     space = Repository(186853007, "Codertocat/Space", archived=False, private=False)
-    assert added == RepositoriesNotice(957387, "selected", (space,), ())
+    assert added == RepositoriesNotice("added", 957387, "selected", (space,), ())
 
 
 @pytest.mark.data

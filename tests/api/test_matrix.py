@@ -159,6 +159,8 @@ for prefix, answers in (("/v1", for_all), (ORGANIZATION, for_members)):
         }
     )
 CASES["POST /internal/sync"] = Case(row("*:401"))
+# Whoever signs with GitHub's secret may; nobody's token does.
+CASES["POST /webhooks/github"] = Case(row("*:401"), {})
 CASES["POST /internal/analysis-callback/{finding_id}"] = Case(row("*:401"), {"status": "failed"})
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
+from agent.hooks import signature
 from bundles import SIGNER
 from github import ask, open_alert, standing_in
 from naive_sealing import seal
@@ -93,7 +94,7 @@ UNUSED = Extracted(
     ),
     extractor="runner",
 )  # fmt: skip
-INTERNAL = "the-internal-secret"
+INTERNAL, HOOKS = "the-internal-secret", "the-secret-of-webhooks"
 SHOP = "northwind/shop"
 FREE, TAKEN = 4711, 4712
 """Installations: the one of the page, and that of whoever asks."""
@@ -106,7 +107,9 @@ def site(make_database: Callable[[], str], folder: Path) -> Iterator[Site]:
         for number in (FREE, TAKEN):
             github.world.install("northwind", [SHOP], id=number)
         github.world.put(SHOP, open_alert(SHOP, 1))
-        with running(make_database(), folder, github=client, internal_secret=INTERNAL) as found:
+        with running(
+            make_database(), folder, github=client, internal_secret=INTERNAL, webhook_secret=HOOKS
+        ) as found:  # fmt: skip
             found.app.state.world = github.world
             yield found
 
@@ -213,7 +216,8 @@ def test_the_examples_are_answered_as_the_page_says(site: Site, route: str) -> N
     path = path.format(event_id=receipt.id, user_id=owner, log_id=log_id, **agents)
     who = "unbound service" if "events:write" in ROUTES[route].scopes else "owner"
     with site.client(people.token(who)) as client:
-        answer = client.request(method, path, content=body.encode(), headers=dict(line.split(": ") for line in headers))
+        signed = [line.replace("sha256=SIGNATURE", signature(body.encode(), HOOKS)) for line in headers]
+        answer = client.request(method, path, content=body.encode(), headers=dict(line.split(": ") for line in signed))
     assert answer.status_code in {200, 202}, answer.text
     if answer.headers["content-type"] == "application/json":
         assert shape(answer.json()) == shape(json.loads(ROUTES[route].answer))

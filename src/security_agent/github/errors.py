@@ -107,4 +107,14 @@ class BadSignature(GitHubError):
 
 
 class BadWebhook(GitHubError):
-    """A webhook is none of GitHub's: without an id, no JSON, or another shape."""
+    """A webhook is none of GitHub's: without an id, no JSON, or another shape.
+
+    Attributes:
+        field: the header, or the member of the body, that is missing or wrong: ``alert.number``; ``body`` as a whole.
+        reason: what is wrong with it, without its value.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason

@@ -25,7 +25,7 @@ class Account(Shape):
 class Numbered(Shape):
     """Anything with GitHub's number for it."""
 
-    id: int = Field(strict=True, ge=1)
+    id: int = Field(strict=True, ge=1, lt=2**63)
 
 
 class Facts(Shape):
@@ -72,5 +72,10 @@ def in_utc(time: datetime) -> datetime:
 
 def place_of(error: ValidationError) -> str:
     """Where a document breaks its shape: ``repositories.3.id``; never a value."""
+    return fault_of(error)[0] or "as a whole"
+
+
+def fault_of(error: ValidationError) -> tuple[str, str]:
+    """The same, empty where it is the document itself, and what is wrong there, in small letters."""
     fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    return ".".join(str(part) for part in fault["loc"]) or "as a whole"
+    return ".".join(str(part) for part in fault["loc"]), fault["msg"][:1].lower() + fault["msg"][1:]

@@ -16,11 +16,22 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
 import orjson
 from pydantic import Field, ValidationError
 
-from security_agent.github.errors import BadSignature, BadWebhook
+from security_agent.github.errors import BadName, BadSignature, BadWebhook
 from security_agent.github.model import Alert, Installation, Repository
-from security_agent.github.shapes import AlertShape, Facts, Numbered, RepositoryShape, Shape, place_of
+from security_agent.github.names import FullName
+from security_agent.github.shapes import AlertShape, Facts, Numbered, RepositoryShape, Shape, fault_of
 
 InstallationAction: TypeAlias = Literal["created", "deleted", "suspend", "unsuspend", "new_permissions_accepted"]
+AlertAction: TypeAlias = Literal[
+    "created", "fixed", "dismissed", "reopened", "reintroduced", "auto_dismissed", "auto_reopened", "assignees_changed"
+]
+RepositoriesAction: TypeAlias = Literal["added", "removed"]
+ACTIONS: Final[dict[str, tuple[str, ...]]] = {
+    "dependabot_alert": get_args(AlertAction),
+    "installation": get_args(InstallationAction),
+    "installation_repositories": get_args(RepositoriesAction),
+}
+"""What concerns the agent, by event. GitHub adds further events and actions: they are let pass."""
 
 _SIGNATURE: Final = re.compile(r"sha256=([0-9a-f]{64})", re.ASCII)
 _DELIVERY: Final = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
@@ -30,8 +41,8 @@ _DELIVERY: Final = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
 class AlertNotice:
     """An alert has changed, or is new."""
 
-    action: str
-    """In GitHub's words: ``created``, ``fixed``, ``dismissed`` and so on. The alert's state says the same."""
+    action: AlertAction
+    """In GitHub's words. The alert's state says the same, and is what counts."""
     installation_id: int
     repository: Repository
     alert: Alert
@@ -45,11 +56,17 @@ class InstallationNotice:
     action: InstallationAction
     installation: Installation
 
+    @property
+    def installation_id(self) -> int:
+        """Which one."""
+        return self.installation.id
+
 
 @dataclass(frozen=True, slots=True)
 class RepositoriesNotice:
     """An installation reaches other repositories than before."""
 
+    action: RepositoriesAction
     installation_id: int
     repository_selection: str
     """``all`` or ``selected``."""
@@ -64,19 +81,24 @@ class _NumberedFacts(Facts, Numbered):
     pass
 
 
-class _AlertPayload(Shape):
+class _ActionPayload(Shape):
     action: str
+
+
+class _AlertPayload(Shape):
+    action: AlertAction
     alert: dict[str, Any]
     repository: RepositoryShape
     installation: Numbered | None = None
 
 
 class _InstallationPayload(Shape):
-    action: str
+    action: InstallationAction
     installation: _NumberedFacts
 
 
 class _RepositoriesPayload(Shape):
+    action: RepositoriesAction
     installation: Numbered
     repository_selection: str = "selected"
     repositories_added: list[RepositoryShape] = Field(default_factory=list)
@@ -86,14 +108,21 @@ class _RepositoriesPayload(Shape):
 _ShapeT = TypeVar("_ShapeT", bound=Shape)
 
 
-def _read(shape: type[_ShapeT], body: bytes) -> _ShapeT:
+def _document(body: bytes) -> Any:  # noqa: ANN401  any JSON value
     try:
         # Not pydantic's reader of JSON: alerts are to be the same values that a sync reads, and it admits NaN.
-        return shape.model_validate(orjson.loads(body))
+        return orjson.loads(body)
     except orjson.JSONDecodeError:
-        raise BadWebhook("the body is no JSON") from None
+        raise BadWebhook("body", "is no JSON") from None
+
+
+def _read(shape: type[_ShapeT], document: Any, below: str = "") -> _ShapeT:  # noqa: ANN401
+    try:
+        return shape.model_validate(document)
     except ValidationError as error:
-        raise BadWebhook(f"the body is no payload of this event ({place_of(error)})") from None
+        place, reason = fault_of(error)
+        field = ".".join(part for part in (below, place) if part) or "body"
+        raise BadWebhook(field, reason) from None
 
 
 def check_signature(secret: str, body: bytes, signature: str | None) -> None:
@@ -107,10 +136,25 @@ def check_signature(secret: str, body: bytes, signature: str | None) -> None:
     Raises:
         BadSignature: it was not, or there is no signature.
     """
-    match = _SIGNATURE.fullmatch(signature or "")
+    given = _signature(signature)
     expected = hmac.digest(secret.encode(), body, hashlib.sha256)
-    if match is None or not secret or not hmac.compare_digest(bytes.fromhex(match[1]), expected):
+    if given is None or not secret or not hmac.compare_digest(given, expected):
         raise BadSignature("the webhook is not signed with the secret that is shared with GitHub")
+
+
+def check_is_signed(signature: str | None) -> None:
+    """Lets pass what carries a signature, whosesoever: without one, a body need not even be read.
+
+    Raises:
+        BadSignature: the header ``X-Hub-Signature-256`` is missing, or holds no signature.
+    """
+    if _signature(signature) is None:
+        raise BadSignature("X-Hub-Signature-256 is missing, or no signature: set the secret in the App's webhook, too")
+
+
+def _signature(header: str | None) -> bytes | None:
+    match = _SIGNATURE.fullmatch(header or "")
+    return None if match is None else bytes.fromhex(match[1])
 
 
 def delivery_id(header: str | None) -> str:
@@ -120,7 +164,7 @@ def delivery_id(header: str | None) -> str:
         BadWebhook: it is missing, or is no delivery's id.
     """
     if header is None or not _DELIVERY.fullmatch(header):
-        raise BadWebhook("X-GitHub-Delivery is missing, or no id of a delivery")
+        raise BadWebhook("X-GitHub-Delivery", "is missing, or no id of a delivery")
     return header
 
 
@@ -132,35 +176,40 @@ def read_notice(event: str, body: bytes) -> Notice | None:
         body: JSON.
 
     Raises:
-        BadWebhook: it is no payload of this event.
+        BadWebhook: there is no event, or the body is no payload of it.
     """
+    if not event:
+        raise BadWebhook("X-GitHub-Event", "is missing")
+    if event not in ACTIONS:
+        return None
+    document = _document(body)
+    # First: an action that is new to us may have any shape.
+    if _read(_ActionPayload, document).action not in ACTIONS[event]:
+        return None
     match event:
         case "dependabot_alert":
-            return _alert(_read(_AlertPayload, body))
+            return _alert(_read(_AlertPayload, document))
         case "installation":
-            return _installation(_read(_InstallationPayload, body))
-        case "installation_repositories":
-            told = _read(_RepositoriesPayload, body)
-            rows = (told.repositories_added, told.repositories_removed)
-            added, removed = (tuple(row.repository() for row in some) for some in rows)
-            return RepositoriesNotice(told.installation.id, told.repository_selection, added, removed)
+            told = _read(_InstallationPayload, document)
+            return InstallationNotice(told.action, told.installation.installation(told.installation.id))
         case _:
-            return None
+            told = _read(_RepositoriesPayload, document)
+            added = tuple(_repository(row, "repositories_added") for row in told.repositories_added)
+            removed = tuple(_repository(row, "repositories_removed") for row in told.repositories_removed)
+            return RepositoriesNotice(told.action, told.installation.id, told.repository_selection, added, removed)
 
 
 def _alert(told: _AlertPayload) -> AlertNotice | None:
     # A repository's own webhook names no installation: nobody has bound it.
     if told.installation is None:
         return None
+    _read(AlertShape, told.alert, "alert")
+    return AlertNotice(told.action, told.installation.id, _repository(told.repository, "repository"), told.alert)
+
+
+def _repository(shape: RepositoryShape, field: str) -> Repository:
     try:
-        AlertShape.model_validate(told.alert)
-    except ValidationError as error:
-        raise BadWebhook(f"the body holds no alert ({place_of(error)})") from None
-    return AlertNotice(told.action, told.installation.id, told.repository.repository(), told.alert)
-
-
-def _installation(told: _InstallationPayload) -> InstallationNotice | None:
-    for action in get_args(InstallationAction):
-        if told.action == action:
-            return InstallationNotice(action, told.installation.installation(told.installation.id))
-    return None
+        FullName.parse(shape.full_name)
+    except BadName as error:
+        raise BadWebhook(f"{field}.full_name", str(error)) from None
+    return shape.repository()

@@ -29,6 +29,7 @@ SELECT FROM security_agent.owner WHERE log_id = %(log)s FOR UPDATE;
 WITH findings AS (DELETE FROM security_agent.finding WHERE log_id = %(log)s),
      repositories AS (DELETE FROM security_agent.repository WHERE log_id = %(log)s),
      integrations AS (DELETE FROM security_agent.integration WHERE log_id = %(log)s),
+     deliveries AS (DELETE FROM security_agent.delivery WHERE log_id = %(log)s),
      links AS (DELETE FROM security_agent.connecting WHERE log_id = %(log)s),
      syncs AS (DELETE FROM security_agent.sync WHERE log_id = %(log)s)
 INSERT INTO security_agent.owner AS o (log_id, organization_id, user_id, erased_at)

@@ -9,19 +9,25 @@ SELECT installation_id, account, account_type, permissions, repository_selection
 FROM security_agent.integration WHERE log_id = %(log)s FOR NO KEY UPDATE;
 
 -- name: save
-INSERT INTO security_agent.integration AS i (log_id, installation_id, account, account_type, permissions, repository_selection, connected_at, suspended_at)
-VALUES (%(log)s, %(installation_id)s, %(account)s, %(account_type)s, %(permissions)s::jsonb, %(repository_selection)s, %(now)s, %(suspended_at)s)
+-- What was asked for before the row was last written changes nothing, and gives no row back.
+INSERT INTO security_agent.integration AS i
+    (log_id, installation_id, account, account_type, permissions, repository_selection, connected_at, suspended_at, told_at)
+VALUES (%(log)s, %(installation_id)s, %(account)s, %(account_type)s, %(permissions)s::jsonb, %(repository_selection)s, %(now)s, %(suspended_at)s,
+        %(asked_at)s)
 ON CONFLICT (log_id) DO UPDATE
 SET installation_id = excluded.installation_id, account = excluded.account, account_type = excluded.account_type,
     permissions = excluded.permissions, repository_selection = excluded.repository_selection,
     connected_at = CASE WHEN i.installation_id = excluded.installation_id AND i.removed_at IS NULL THEN i.connected_at ELSE excluded.connected_at END,
-    suspended_at = excluded.suspended_at, removed_at = NULL, unauthorized_at = NULL;
+    suspended_at = excluded.suspended_at, removed_at = NULL, unauthorized_at = NULL, told_at = excluded.told_at
+WHERE i.told_at IS NULL OR i.told_at <= excluded.told_at
+RETURNING true;
 
 -- name: mark
 -- Each stays as it is where nothing is given; the first time of a mark is kept.
 UPDATE security_agent.integration
 SET suspended_at = CASE WHEN %(suspended)s THEN coalesce(suspended_at, %(now)s) ELSE suspended_at END,
-    removed_at = CASE WHEN %(removed)s THEN coalesce(removed_at, %(now)s) ELSE removed_at END
+    removed_at = CASE WHEN %(removed)s THEN coalesce(removed_at, %(now)s) ELSE removed_at END,
+    told_at = greatest(told_at, %(now)s)
 WHERE log_id = %(log)s;
 
 -- name: unauthorized

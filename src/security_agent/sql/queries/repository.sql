@@ -50,5 +50,8 @@ WHERE f.log_id = %(log)s AND NOT EXISTS (
     SELECT FROM security_agent.repository AS r WHERE r.log_id = f.log_id AND r.repository_id = f.repository_id AND r.state <> 'stale')
 GROUP BY f.repository ORDER BY lower(f.repository);
 
+-- name: active
+SELECT repository_id, full_name FROM security_agent.repository WHERE log_id = %(log)s AND state <> 'stale' ORDER BY lower(full_name);
+
 -- name: count
 SELECT count(*) FROM security_agent.repository WHERE log_id = %(log)s AND state <> 'stale';
