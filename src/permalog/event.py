@@ -315,7 +315,7 @@ class Event(BaseModel):
         return orjson.dumps(self, default=_plain, option=orjson.OPT_PASSTHROUGH_DATACLASS)
 
 
-_EXPORT_ONLY: Final = frozenset({"recorded_at", "recorded_by", "leaf_index"})
+_EXPORT_ONLY: Final = frozenset({"recorded_at", "recorded_by", "leaf_index", "epoch"})
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401

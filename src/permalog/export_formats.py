@@ -10,7 +10,7 @@ import orjson
 
 from permalog.errors import InvalidQuery
 from permalog.payload import MAX_INTEGER
-from permalog.stored import spliced
+from permalog.stored import later_epoch, spliced
 
 if TYPE_CHECKING:
     from permalog.event import Owner
@@ -163,6 +163,7 @@ def _ndjson_line(row: Row, owner: orjson.Fragment) -> bytes:
             "correlation_id": row.correlation_id,
             "source": row.source,
             "leaf_index": row.leaf_index,
+            **later_epoch(row),
         },
         option=orjson.OPT_APPEND_NEWLINE,
     )

@@ -59,7 +59,7 @@ class VerifyCode(StrEnum):
     COSIGNATURE_WRONG = "cosignature.wrong"
     """A witness's stored signature does not verify, or is of another checkpoint."""
     EPOCH_BROKEN = "epoch.broken"
-    """An epoch of a log is left out, or one after the first does not begin with a checkpoint."""
+    """An epoch is left out, begins without a checkpoint, or is not the one from which the next says that it goes on."""
 
     # What stands outside the database
     OUTSIDE_SIZE = "outside.size"

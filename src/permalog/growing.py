@@ -115,15 +115,34 @@ def take_leaves(connection: Connection, log_id: UUID, *, rows: int, size: int, p
     return leaves
 
 
-def grow(connection: Connection, log_id: UUID, head: Head, leaves: Leaves, step: Step) -> Growth:
-    """Appends leaves to a log's tree, and takes their events off the list.
+def take_event(connection: Connection, log_id: UUID, event_id: UUID) -> Leaves:
+    """One unsealed event as a leaf.
+
+    Raises:
+        DatabaseProblem: it is not there, or no leaf can be made of it.
+    """
+    leaves = Leaves()
+    bounds = {"log_id": log_id, "ids": [event_id], "first": event_id, "last": event_id}
+    for row in connection.execute(query("seal", "rows"), bounds):
+        leaves.add(EventRow._make(row))
+    if leaves.ids != [event_id]:
+        raise DatabaseProblem(f"log {log_id}: the event {event_id} cannot be sealed") from leaves.failed.get(event_id)
+    return leaves
+
+
+def grow(  # noqa: PLR0913  the batch, its place, and what tests need
+    connection: Connection, log_id: UUID, head: Head, leaves: Leaves, step: Step, *, first: bytes | None = None
+) -> Growth:
+    """Appends leaves to a log's tree, and takes their events off the list; `first` is one before them, of no event.
 
     Raises:
         DatabaseProblem: what is stored is not as the head says: nothing may be committed then.
     """
-    growth = head.frontier.grown(leaves.hashes)
+    hashes: list[bytes] = leaves.hashes if first is None else [first, *leaves.hashes]
+    ids: list[UUID | None] = [*leaves.ids] if first is None else [None, *leaves.ids]
+    growth = head.frontier.grown(hashes)
     step("tiles")
-    store_tiles(connection, log_id, head, growth, list(leaves.ids))
+    store_tiles(connection, log_id, head, growth, ids)
     step("head")
     row = {"log_id": log_id, "epoch": head.epoch, "size": growth.frontier.size, "frontier": growth.frontier.to_bytes()}
     _affect(connection.execute(query("seal", "grow_head"), row).rowcount, 1, log_id, "its head")

@@ -86,6 +86,18 @@ def check_not_rolled_back(connection: Connection, signing: Signing, log_id: UUID
     return last
 
 
+def check_goes_on(connection: Connection, signing: Signing, log_id: UUID, head: Head) -> None:
+    """Whether this tree could be signed: what was signed last is a beginning of it.
+
+    Raises:
+        SealingRefused: it is not, or nobody knows what was signed.
+        OutsideUnusable: what was signed cannot be read.
+    """
+    last = check_not_rolled_back(connection, signing, log_id, head)
+    if last is not None and last.origin == log_origin(signing.origin, log_id, head.epoch):
+        _check_begins_with(connection, log_id, head, last, head.frontier.root())
+
+
 def sign(
     connection: Connection,
     signing: Signing,
@@ -143,6 +155,12 @@ def _goes_on(connection: Connection, log_id: UUID, head: Head, last: Checkpoint)
         return False
     first = tiles_of(connection, log_id, head.epoch, [Tile(0, 0, 1)])[0, 0]
     return first == link(last)
+
+
+def epoch_of(origin: str, log_id: UUID) -> int:
+    """The epoch of an origin of this log, whatever its prefix; 1 for one that names none."""
+    epoch = origin.partition(f"/log/{log_id}")[2].removeprefix("/")
+    return int(epoch) if epoch.isascii() and epoch.isdigit() else 1
 
 
 def link(last: Checkpoint) -> bytes:

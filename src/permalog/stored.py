@@ -12,6 +12,7 @@ from uuid import UUID
 
 import orjson
 
+from permalog.leaf_places import UNPLACED, LeafPlace, places_of
 from permalog.sql import query
 from permalog.viewer import Viewer
 
@@ -48,6 +49,8 @@ class Row(NamedTuple):
     correlation_id: str | None
     source: str | None
     leaf_index: int | None
+    epoch: int | None = None
+    """Of the tree in which the leaf index counts."""
 
     def json(self) -> bytes:
         """The event in JSON, as docs/record-format.md describes it; payloads go out exactly as they are stored."""
@@ -72,8 +75,14 @@ class Row(NamedTuple):
                 "correlation_id": self.correlation_id,
                 "source": self.source,
                 "leaf_index": self.leaf_index,
+                **later_epoch(self),
             }
         )
+
+
+def later_epoch(row: Row) -> dict[str, int]:
+    """The member ``epoch`` of an event whose leaf is in the tree of a later epoch than the first."""
+    return {} if row.epoch is None or row.epoch == 1 else {"epoch": row.epoch}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +196,11 @@ class StoredEvent:
         """Its place in the log's tree; None until it is sealed."""
         return self.row.leaf_index
 
+    @property
+    def epoch(self) -> int | None:
+        """Of its leaf: 1, or a later one that the log has begun after a restore."""
+        return self.row.epoch
+
     def to_json(self) -> bytes:
         """The event in JSON (docs/record-format.md), payloads exactly as they are stored."""
         return self.row.json()
@@ -257,7 +271,7 @@ def as_seen(connection: Connection, stored: list[Stored], log_id: UUID, viewer: 
         wanted.update(personal_in(*row.payloads()))
     people = people_of(connection, log_id, list(wanted))
     values = {found.hex(): _personal(person) for found, person in people.items()} if marked else {}
-    leaves = leaves_of(connection, log_id, stored)
+    leaves = places_of(connection, log_id, [UUID(row.id) for row in stored])
     if viewer is Viewer.STAFF:
         return [_seen(row, people, values, leaves) for row in stored]
     # The database has not told who of the staff it was; nor may personal values of what they did tell.
@@ -265,28 +279,6 @@ def as_seen(connection: Connection, stored: list[Stored], log_id: UUID, viewer: 
     masked = dict.fromkeys((row.identity for row in stored if row.actor_type == "staff" and row.identity), _SUPPORT)
     people |= masked
     return [_seen(row, people, hidden if row.actor_type == "staff" else values, leaves) for row in stored]
-
-
-FEW_EVENTS: Final = 100
-"""A page's most: their leaves are looked up one by one; for more it is asked whether a few tiles have them all."""
-EVENTS_A_TILE: Final = 16
-"""In a tile that is read as a whole: reading 256 ids costs about as much as finding so many events one by one."""
-
-
-def leaves_of(connection: Connection, log_id: UUID, stored: list[Stored]) -> dict[str, int]:
-    """The leaf indices of events, by their ids; those that are not sealed are left out."""
-    if not stored:
-        return {}
-    ids = [UUID(row.id) for row in stored]
-    parameters = {"log_id": log_id, "ids": ids, "first": min(ids), "last": max(ids)}
-    name = "leaves"
-    if len(ids) > FEW_EVENTS:
-        most = max(2, len(ids) // EVENTS_A_TILE)
-        row = connection.execute(
-            query("read", "tiles_between"), parameters | {"most": most + 1}, prepare=True
-        ).fetchone()
-        name = "leaves_between" if row is not None and row[0] <= most else "leaves"
-    return dict(connection.execute(query("read", name), parameters, prepare=True).fetchall())
 
 
 def people_of(connection: Connection, log_id: UUID, commitments: list[bytes]) -> dict[bytes, Person]:
@@ -303,11 +295,11 @@ def _is_marked(row: Stored) -> bool:
     return _MARK in row.metadata or bool(before and _MARK in before) or bool(after and _MARK in after)
 
 
-def _seen(row: Stored, people: dict[bytes, Person], values: dict[str, str], leaves: dict[str, int]) -> Row:
+def _seen(row: Stored, people: dict[bytes, Person], values: dict[str, str], leaves: dict[str, LeafPlace]) -> Row:
     person = _NOBODY if row.identity is None else people.get(row.identity, _NOBODY)
     actor_id = person.actor_id if row.actor_type == "staff" else row.actor_id
     # By position, since naming all twenty takes a fifth of the time of an export.
-    seen = Row._make((*row[:7], actor_id, *person[2:6], *row[9:], leaves.get(row.id)))
+    seen = Row._make((*row[:7], actor_id, *person[2:6], *row[9:], *leaves.get(row.id, UNPLACED)))
     if not values or not _is_marked(row):
         return seen
     before, after, metadata = row.payloads()

@@ -106,7 +106,9 @@ def read_tail(  # noqa: PLR0913  who reads what
         stored = fetch(connection, statement, {**selection.parameters, "ids": list(ids)})
         seen = as_seen(connection, stored, owner.log_id, viewer)
     places = {str(event_id): index for event_id, index in ids.items()}
-    rows = sorted((row._replace(leaf_index=places[row.id]) for row in seen), key=lambda row: places[row.id])
+    rows = sorted(
+        (row._replace(leaf_index=places[row.id], epoch=epoch) for row in seen), key=lambda row: places[row.id]
+    )
     events = [(Position(epoch, places[row.id]), StoredEvent(row)) for row in rows]
     is_more = end < heads[epoch] or any(later > epoch and size for later, size in heads.items())
     return TailBatch(events, Position(epoch, end - 1), is_more)

@@ -159,6 +159,7 @@ class Source(Enum):
     CHECKPOINT = ("the checkpoint", VerifyCode.CHECKPOINT_SIZE, VerifyCode.CHECKPOINT_ROOT)
     OUTSIDE = ("the state outside the database", VerifyCode.OUTSIDE_SIZE, VerifyCode.OUTSIDE_ROOT)
     WITNESS = ("a witness", VerifyCode.WITNESS_SIZE, VerifyCode.WITNESS_ROOT)
+    RESUMPTION = ("the event of the resumption", VerifyCode.EPOCH_BROKEN, VerifyCode.EPOCH_BROKEN)
 
     @property
     def who(self) -> str:

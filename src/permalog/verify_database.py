@@ -18,9 +18,10 @@ from permalog.ids import log_id_of
 from permalog.note import Note, VerifierKey
 from permalog.sql import query
 from permalog.verify import Claim, Place, Source
+from permalog.verify_epochs import ends, resumptions
 from permalog.verify_rows import Rows
 from permalog.verify_schema import check_schema
-from permalog.verify_tree import Head, TreeReader
+from permalog.verify_tree import Before, Head, TreeReader
 
 if TYPE_CHECKING:
     from permalog.database import Connection, Database
@@ -181,6 +182,8 @@ class _Run:
         if [epoch for epoch, *_ in epochs] != list(range(1, len(epochs) + 1)):
             self._report(Finding(VerifyCode.EPOCH_BROKEN, "an epoch of the log is left out", log_id))
         rows = Rows(connection, log_id, self._report)
+        resumed = {} if erased else resumptions(connection, log_id, self._report)
+        ended = ends(resumed)
         total, done = sum(size or 0 for _, size, *_ in epochs), 0
         last: Checkpoint | None = None
         for epoch, size, frontier, age in epochs:
@@ -205,7 +208,9 @@ class _Run:
                 if self._progress is not None:
                     self._progress(Progress(log_id, before + leaves, total))
 
-            last = reader.verify(Head(size, frontier, age or 0.0), claims, start, last, tell)
+            before = Before(last, resumed.get(epoch))
+            newest = reader.verify(Head(size, frontier, age or 0.0), claims, start, before, ended.get(epoch), tell)
+            last = newest or last
             done += size
             self._result.logs.append(VerifiedLog(log_id, epoch, size, reader.root, reader.checkpoints, reader.read))
         if not erased:

@@ -13,6 +13,7 @@ from permalog.note import Note, VerifierKey
 from permalog.sql import query
 from permalog.tile import WIDTH, node_reader
 from permalog.verify import Claim, Leaf, Place, Source, StoredCheckpoint, Times, Tree, check_checkpoint
+from permalog.verify_epochs import Resumed
 from permalog.verify_rows import Rows
 
 if TYPE_CHECKING:
@@ -32,6 +33,25 @@ class Head(NamedTuple):
     frontier: bytes | None
     age: float = 0.0
     """Seconds since the tree grew last."""
+
+
+class Before(NamedTuple):
+    """From what an epoch goes on."""
+
+    newest: Checkpoint | None = None
+    """The newest checkpoint that this database holds of the epochs before."""
+    resumed: Resumed | None = None
+    """What the event of its resumption says."""
+
+    def told(self, size: int) -> str:
+        """What an auditor must know of an epoch of this size that begins with a checkpoint that is not here."""
+        if self.resumed is None:
+            return "the epoch begins with a checkpoint that this database does not hold: it was restored"
+        last, had = self.resumed.last, self.resumed.claim.size
+        return (
+            f"the database was restored: of {last.origin} {last.size} leaves were signed, and {had} are here. This"
+            f" epoch goes on from that checkpoint, and covers the {size - 1} events since"
+        )
 
 
 class _Stored(NamedTuple):
@@ -79,12 +99,13 @@ class TreeReader:
         self.checkpoints = 0
         self.read = 0
 
-    def verify(
+    def verify(  # noqa: PLR0913, PLR0917  what a tree is held to
         self,
         head: Head,
         claims: Iterable[Claim],
         since: Claim | None,
-        before: Checkpoint | None,
+        before: Before,
+        end: Claim | None,
         tell: Callable[[int], object],
     ) -> Checkpoint | None:
         """Rebuilds the tree; returns its newest checkpoint.
@@ -93,14 +114,15 @@ class TreeReader:
             head: its size is that of the tree.
             claims: what others say of the tree.
             since: where an earlier verification has ended: leaves before it are taken from the tiles.
-            before: the newest checkpoint of the epoch before.
+            before: from what the epoch goes on.
+            end: how it ends, as the next says.
             tell: is told how many leaves are done.
         """
         size = head.size
         self._shapes(size)
         start = self._start(since, size)
         tree = Tree(self._place, size, self._above, self._report, start=start)
-        for claim in (*claims, *(() if since is None else (since,))):
+        for claim in (*claims, *(one for one in (since, end) if one is not None)):
             tree.claim(claim)
         times = Times(self._place, self._report)
         low, whole = start.size, True
@@ -116,13 +138,14 @@ class TreeReader:
         if whole:
             tree.finish(head.frontier)
             self.root = tree.frontier.root()
-        self._is_signed(head, since)
+        self._is_signed(head, since, end)
         self._cosignatures()
         return self._last
 
-    def _is_signed(self, head: Head, since: Claim | None) -> None:
+    def _is_signed(self, head: Head, *covering: Claim | None) -> None:
         """All leaves are covered by a checkpoint: a tree is signed in a second step, soon after it has grown."""
-        signed = max(0 if self._last is None else self._last.size, 0 if since is None else since.size)
+        covered = [claim.size for claim in covering if claim is not None]
+        signed = max(0 if self._last is None else self._last.size, *covered, 0)
         if signed < head.size:
             # A head of the future would put it off for ever.
             overdue = not -UNSIGNED_TOO_LONG < head.age < UNSIGNED_TOO_LONG
@@ -157,7 +180,7 @@ class TreeReader:
             message = f"no stored checkpoint of {claim.size} leaves has the root that {claim.source.who} says"
             self._report(self._place.found(claim.source.other_root, message))
 
-    def _grow(self, tree: Tree, low: int, high: int, before: Checkpoint | None, times: Times) -> bool:
+    def _grow(self, tree: Tree, low: int, high: int, before: Before, times: Times) -> bool:
         """The leaves from `low` up to `high`; False where a tile is missing, without which there is no tree."""
         parameters = {**self._at, "first": low // WIDTH, "end": -(-high // WIDTH)}
         stored = {tile.number: tile for tile in map(_Stored._make, self._query("leaf_tiles", parameters))}
@@ -172,14 +195,14 @@ class TreeReader:
                 return False
             own = [tile.hashes[at : at + HASH_BYTES] for at in range(0, width * HASH_BYTES, HASH_BYTES)]
             hashes += own
-            leaves += self._leaves(tile, own, before)
+            leaves += self._leaves(tile, own, before, tree.size)
         tree_leaves = [leaf for leaf in leaves if leaf.event_id]
         self._rows.leaves(self._place, tree_leaves, times)
         self.read += len(tree_leaves)
         tree.append(hashes)
         return True
 
-    def _leaves(self, tile: _Stored, hashes: list[bytes], before: Checkpoint | None) -> Iterable[Leaf]:
+    def _leaves(self, tile: _Stored, hashes: list[bytes], before: Before, size: int) -> Iterable[Leaf]:
         ids = tile.event_ids or []
         if len(ids) != len(hashes):
             message = f"the tile {tile.number} of level 0 names {len(ids)} events for {len(hashes)} hashes"
@@ -200,9 +223,8 @@ class TreeReader:
                 self._report(
                     self._place.found(VerifyCode.EVENT_MISSING, "a leaf stands for no event", leaf_index=index)
                 )
-            elif before is None or own != leaf_hash(before.text().encode()):
-                message = "the epoch begins with a checkpoint that this database does not hold: it was restored"
-                self._report(self._place.found(VerifyCode.RESTORED, message, leaf_index=index))
+            elif before.newest is None or own != leaf_hash(before.newest.text().encode()):
+                self._report(self._place.found(VerifyCode.RESTORED, before.told(size), leaf_index=index))
 
     def _above(self, level: int, index: int) -> bytes | None:
         """The hashes of a tile above the leaves."""

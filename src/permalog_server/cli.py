@@ -55,6 +55,7 @@ COMMANDS: Final = {
     "verify": Command("verify", "Prove that no sealed event was changed, removed, moved or put in, or say which."),
     "seal": Command("seal", "Seal events and sign checkpoints, until Ctrl-C or SIGTERM."),
     "key": Command("key", "Show the key that signs checkpoints, or replace it.", "app"),
+    "log": Command("log", "Look after logs as wholes.", "app"),
     "agent": Command("agent", "Work with the security agent.", "app"),
     "worker": Command("worker", "Do the security agent's background work, until Ctrl-C or SIGTERM."),
     "anchor": Command("anchor", "Anchor what was signed, publish it, and ask the witnesses."),

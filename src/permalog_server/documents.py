@@ -73,9 +73,7 @@ class TailQuery(SelectionQuery):
         default=None,
         description="An event's `id:`, a leaf index of the present epoch, or `begin`; else what is sealed from now on.",
     )
-    wait: Annotated[int, Field(ge=0, le=3600, description="Seconds until it ends by itself; 0: what there is now.")] = (
-        3600
-    )
+    wait: int = Field(3600, ge=0, le=3600, description="Seconds until it ends by itself; 0: what there is now.")
 
 
 class ExportRequest(SelectionQuery):
@@ -131,6 +129,7 @@ class EventDocument(BaseModel):
     correlation_id: str | None
     source: Source | None
     leaf_index: int | None = Field(description="Null until the event is sealed.")
+    epoch: int = Field(1, description="Of the tree in which the leaf index counts; left out for the first.")
 
 
 class PageDocument(BaseModel):

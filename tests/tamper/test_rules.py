@@ -22,8 +22,12 @@ from tampering import Connection
 MODULES = {Path(str(module.__file__)).name: module for module in
            (verify, verify_database, verify_rows, verify_schema, verify_tree)}  # fmt: skip
 Rule = tuple[str, str, VerifyCode]
-# Those that speak only where a verification begins with an earlier one's end: tests/database/test_verifying.py.
-ELSEWHERE: set[Rule] = {("verify_rows.py", "_misplaced", VerifyCode.EVENT_MISSING)}
+# Those that speak only where a verification begins with the end of another (tests/database/test_verifying.py), or where
+# a log goes on after a restore (tests/sealing/test_resuming.py).
+ELSEWHERE: set[Rule] = {
+    ("verify_rows.py", "_misplaced", VerifyCode.EVENT_MISSING),
+    ("verify.py", "", VerifyCode.EPOCH_BROKEN),
+}
 
 
 def rules() -> set[Rule]:

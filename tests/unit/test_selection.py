@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from permalog.leaf_places import LeafPlace
 from permalog.selection import _is_written_alike
 from permalog.stored import Person, Row, Stored
 
@@ -31,4 +32,4 @@ def test_rows_are_put_together_by_position() -> None:
     assert Stored._fields[8] == "identity"
     assert Row._fields[8:12] == ("actor_email", "actor_name", *Person._fields[4:6])
     assert Person._fields[2:4] == ("email", "name")
-    assert Row._fields[12:] == (*Stored._fields[9:], "leaf_index")
+    assert Row._fields[12:] == (*Stored._fields[9:], *LeafPlace._fields)

@@ -66,10 +66,10 @@ SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_sort = on; SET L
 -- name: leaves
 -- Where the leaves of a few events are, one by one: of the tiles whose ids reach around an event's, in the order of the index,
 -- mostly the first has it, since the leaves of a log are almost in the order of their ids.
-SELECT w.id::text, t.leaf_index
+SELECT w.id::text, t.leaf_index, t.epoch
 FROM unnest(%(ids)s::uuid[]) AS w (id)
 CROSS JOIN LATERAL (
-    SELECT t.index * 256 + array_position(t.event_ids, w.id) - 1 AS leaf_index FROM permalog.tile AS t
+    SELECT t.index * 256 + array_position(t.event_ids, w.id) - 1 AS leaf_index, t.epoch FROM permalog.tile AS t
     WHERE t.log_id = %(log_id)s AND t.level = 0 AND t.last_id >= w.id AND t.first_id <= w.id AND w.id = ANY (t.event_ids)
     ORDER BY t.last_id LIMIT 1
 ) AS t
@@ -83,8 +83,8 @@ SELECT count(*) FROM (
 
 -- name: leaves_between
 -- The same as `leaves`, for events that are so near to each other that few tiles have them all: each tile is read once.
-SELECT u.id::text, t.index * 256 + u.place - 1
-FROM (SELECT t.index, t.event_ids FROM permalog.tile AS t
+SELECT u.id::text, t.index * 256 + u.place - 1, t.epoch
+FROM (SELECT t.index, t.epoch, t.event_ids FROM permalog.tile AS t
       WHERE t.log_id = %(log_id)s AND t.level = 0 AND t.last_id >= %(first)s AND t.first_id <= %(last)s ORDER BY t.last_id) AS t
 CROSS JOIN LATERAL unnest(t.event_ids) WITH ORDINALITY AS u (id, place)
 WHERE u.id = ANY (%(ids)s)

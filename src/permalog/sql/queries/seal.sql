@@ -48,6 +48,17 @@ FOR UPDATE;
 SELECT l.erased_at IS NULL AND %(epoch)s = (SELECT max(h.epoch) FROM permalog.head AS h WHERE h.log_id = %(log_id)s)
 FROM permalog.log AS l WHERE l.log_id = %(log_id)s;
 
+-- name: logs
+-- The logs behind `after` whose owners are not erased.
+SELECT l.log_id, l.organization_id, l.user_id FROM permalog.log AS l
+WHERE l.log_id > %(after)s AND l.erased_at IS NULL ORDER BY l.log_id LIMIT %(most)s;
+
+-- name: begin_epoch
+-- A tree without a leaf for each epoch up to this one that has none.
+INSERT INTO permalog.head (log_id, epoch, size, frontier)
+SELECT %(log_id)s, e.epoch, 0, int8send(0) FROM generate_series(1, %(epoch)s::integer) AS e (epoch)
+ON CONFLICT (log_id, epoch) DO NOTHING;
+
 -- name: unsealed_ids
 SELECT u.id FROM permalog.unsealed AS u
 WHERE u.log_id = %(log_id)s AND NOT u.id = ANY (%(passed)s) ORDER BY u.id LIMIT %(rows)s;

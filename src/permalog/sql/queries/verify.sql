@@ -30,6 +30,14 @@ SELECT e.epoch, h.size, h.frontier, extract(epoch FROM clock_timestamp() - h.sea
     UNION SELECT epoch FROM permalog.cosignature WHERE log_id = %(log)s
 ) AS e LEFT JOIN permalog.head AS h ON h.log_id = %(log)s AND h.epoch = e.epoch ORDER BY e.epoch;
 
+-- name: resumptions
+-- The epochs that begin with a checkpoint and the event of their resumption.
+SELECT t.epoch, substr(t.hashes, 1, 32), e.metadata::text
+FROM permalog.tile AS t JOIN permalog.event AS e ON e.log_id = t.log_id AND e.id = t.event_ids[2]
+WHERE t.log_id = %(log)s AND t.level = 0 AND t.index = 0 AND t.event_ids[1] IS NULL AND e.log_id = %(log)s
+  AND e.action = 'security.log.resumed'
+ORDER BY t.epoch;
+
 -- name: leaf_tiles
 -- Others look for an event by its subscript: a list that does not begin with 1 would lead them to another leaf.
 SELECT index, hashes, CASE WHEN array_lower(event_ids, 1) = 1 AND array_ndims(event_ids) = 1 THEN event_ids::text[] END,

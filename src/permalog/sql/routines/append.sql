@@ -161,7 +161,7 @@ DECLARE
     fault text;
 BEGIN
     PERFORM permalog.check_characters(event);
-    PERFORM permalog.check_members(event, '{owner,action,outcome,actor,resource,occurred_at,before_state,after_state,metadata,correlation_id,source,event_key,id,recorded_at,recorded_by,leaf_index}', 'event');
+    PERFORM permalog.check_members(event, '{owner,action,outcome,actor,resource,occurred_at,before_state,after_state,metadata,correlation_id,source,event_key,id,recorded_at,recorded_by,leaf_index,epoch}', 'event');
     PERFORM permalog.check_members(event -> 'actor', '{type,id,email,name,ip_address,user_agent}', 'actor');
     PERFORM permalog.check_members(event -> 'resource', '{type,id}', 'resource');
     row.action := permalog.text_member(event, 'action', 'action', 100);
