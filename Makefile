@@ -11,7 +11,7 @@ MIGRATIONS := $(wildcard src/permalog/sql/migrations/*.sql)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lock clean
+.PHONY: help run test prove check bench lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: $(VENV)/.stamp-dev ## run the tests (more arguments: ARGS="-k export")
 		echo "$(DATA) is missing: the tests that need it (marker: data) are left out"; \
 		exec $(BIN)/python -m pytest -m "not data" $(ARGS); \
 	fi
+
+prove: $(VENV)/.stamp-dev ## run in full the proofs of which `make test` runs a part: faults between any two steps, races
+	$(BIN)/python -m pytest --thorough $(ARGS) tests/agent/test_faults.py tests/agent/test_racing.py
 
 check: $(VENV)/.stamp-dev ## linters, types, import contracts, migrations
 	$(BIN)/ruff format --check

@@ -44,6 +44,11 @@ SHARED_FOLDER = "PERMALOG_TEST_SERVERS"
 CREATE: LiteralString = "CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let proofs of many rounds be run in full, as `make prove` does."""
+    parser.addoption("--thorough", action="store_true", help="run proofs of many rounds in full, on every PostgreSQL")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the folder that the workers share: open to the servers' accounts, which pytest's own is not."""
     if not hasattr(config, "workerinput"):
@@ -85,7 +90,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what uses a server on each version there is."""
     if "server" in metafunc.fixturenames:
-        versions = ["18", "15"] if postgres15.programs() else ["18"]
+        once = metafunc.definition.get_closest_marker("one_version") and not metafunc.config.option.thorough
+        versions = ["18", "15"] if postgres15.programs() and not once else ["18"]
         metafunc.parametrize("server", versions, indirect=True, scope="session")
 
 

@@ -13,8 +13,9 @@ from uuid import UUID
 
 from security_agent.analysis import end_stale, run
 from security_agent.case import at
-from security_agent.queue import QUEUE, Task
+from security_agent.queue import QUEUE, Task, defer
 from security_agent.sql import query
+from security_agent.sync import end_lost
 from security_agent.write_back import write_back
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ EVERY_SIX_HOURS: Final = "0 */6 * * *"
 EVERY_MINUTE: Final = "* * * * *"
 GONE_SECONDS: Final = 60
 """A worker that has given no sign of life for so long is gone, and its jobs are another's."""
+STRANDED_SECONDS: Final = 5 * 60
+"""A write-back that has been due for so long, and that no job waits for, has lost its job."""
 GRACE_SECONDS: Final = 15
 _ATTEMPTS: Final = 5
 
@@ -125,7 +128,9 @@ def application(worker: Worker) -> App:
 
 
 def clean(agent: Agent) -> int:
-    """Fails analyses that have stalled, gives the jobs of workers that are gone to others, and sweeps old ones.
+    """Ends what has stalled, with its event, gives the jobs of workers that are gone to others, and sweeps old ones.
+
+    A write-back whose job was given up, or is lost, gets another one: GitHub is told in the end.
 
     Returns:
         How many analyses have failed by it.
@@ -133,6 +138,10 @@ def clean(agent: Agent) -> int:
     with agent.looking() as connection:
         connection.execute(query("jobs", "revive"), {"seconds": GONE_SECONDS})
         connection.execute(query("jobs", "sweep"))
+        stranded = {"task": Task.WRITE_BACK.value, "seconds": STRANDED_SECONDS}
+        for log_id, id in connection.execute(query("judgement", "stranded"), stranded).fetchall():  # noqa: A001  what it is
+            defer(connection, Task.WRITE_BACK, log_id=log_id, id=id)
+    end_lost(agent)
     return end_stale(agent)
 
 

@@ -9,6 +9,8 @@ from github import open_alert
 from permalog_server.standin import Fault
 from proofs import proves
 
+pytestmark = pytest.mark.one_version
+
 SYSTEM = {"type": "system", "email": None, "name": None}
 RESULT = {"exploitable": "no", "reasoning": "Nothing imports it.", "suggested_action": "dismiss", "summary": "Unused."}
 

@@ -10,6 +10,8 @@ from github import open_alert
 from permalog_server.standin import Fault
 from proofs import proves
 
+pytestmark = pytest.mark.one_version
+
 of_an_organization = pytest.mark.parametrize("place", ["organization"], indirect=True)
 CONFIGURATION = {
     "revision": 0, "enabled": False, "sla_critical_days": 15, "sla_high_days": 30, "sla_medium_days": 45,

@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 from threading import Barrier
 from typing import Any
+from uuid import uuid4
 
 import orjson
 import pytest
@@ -16,10 +17,11 @@ from alerts import EARLY, alert, fixed
 from github import ask, open_alert
 from permalog import Actor, Owner
 from permalog_server.standin import StandIn
-from security_agent import configuration, dismissal, finding, installation, sync
+from security_agent import configuration, dismissal, finding, installation, sync, webhooks
 from security_agent.agent import Acting, Agent
 from security_agent.alert import read_alert
 from security_agent.errors import Conflict
+from security_agent.github.webhook import AlertNotice
 from security_agent.intake import Intake
 
 OWNER = Owner.organization("00000000-0000-4000-8000-00000000000c")
@@ -62,20 +64,19 @@ def check_history(agent: Agent, shown: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.one_version
 @pytest.mark.timeout(300)
 def test_webhook_and_cron_racing_on_one_finding(agent: Agent, github: StandIn) -> None:
     number = github.world.install("northwind", [SHOP])
-    repository = None
     with ask(github) as client:
         made = replace(agent, github=client)
         installation.connect(made, OWNER, number, BY)
         configuration.set_enabled(made, OWNER, BY, enabled=True)
-        (repository,) = [reached.id for page in client.repositories(number) for reached in page]
+        (repository,) = next(client.repositories(number))
 
         def told_by_webhook() -> None:
             changed = github.world.change(SHOP, one, security_advisory=graver(github, one))
-            with made.changing(OWNER) as connection:
-                Intake(made, OWNER, repository, SHOP, WEBHOOK).take(connection, [read_alert(changed)])
+            webhooks.take(made, str(uuid4()), AlertNotice("reopened", number, repository, changed))
 
         def dismissed_by_somebody() -> None:
             for shown in finding.page(made, OWNER, status="open").findings:

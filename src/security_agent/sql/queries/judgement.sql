@@ -56,6 +56,14 @@ SET state = %(state)s, attempts = attempts + 1, error = %(error)s, finished_at =
 WHERE log_id = %(log_id)s AND id = %(id)s AND state = 'pending'
 RETURNING attempts;
 
+-- name: stranded
+-- Due, and no job waits for them: theirs was given up, or is lost. Of all owners.
+SELECT w.log_id, w.id FROM security_agent.write_back w
+WHERE w.state = 'pending' AND w.next_attempt_at < clock_timestamp() - make_interval(secs => %(seconds)s)
+    AND NOT EXISTS (SELECT 1 FROM jobs.procrastinate_jobs j
+                    WHERE j.status IN ('todo', 'doing') AND j.task_name = %(task)s AND j.args ->> 'id' = w.id::text)
+ORDER BY w.next_attempt_at LIMIT 1000;
+
 -- name: candidates
 -- Open findings with a completed analysis: what may be dismissed of them, the policy decides, one by one.
 SELECT f.id FROM security_agent.finding f
