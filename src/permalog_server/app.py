@@ -99,9 +99,7 @@ def create_app(  # noqa: PLR0913  its options
             yield
         finally:
             REGISTRY.unregister(metrics)
-            desk.tails.hub.close()
-            await run_in_threadpool(desk.syncs.close)
-            desk.writers.close()
+            await run_in_threadpool(desk.close)
 
     app = FastAPI(
         title="Permalog", version=version("permalog"), lifespan=lifespan, docs_url=None, redoc_url=None,

@@ -39,9 +39,7 @@ class Command(NamedTuple):
 
 
 COMMANDS: Final = {
-    "demo": Command(
-        "demo", "Show a log with sample data, in the embedded PostgreSQL or yours, and serve it over HTTP."
-    ),
+    "demo": Command("demo", "Show a log with sample data, let the security agent work on it, and serve it over HTTP."),
     "migrate": Command("migrate", "Bring the database up to date, or say or check what that takes."),
     "doctor": Command("doctor", "Say what is wrong with this installation, and what to do about it."),
     "import": Command("import_events", "Append events from NDJSON; safe to run again."),

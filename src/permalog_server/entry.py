@@ -99,6 +99,12 @@ class Desk:
     webhook_secret: str | None
     """What GitHub signs its webhooks with; None: none is taken."""
 
+    def close(self) -> None:
+        """Ends tails and syncs, and closes what was opened for them."""
+        self.tails.hub.close()
+        self.syncs.close()
+        self.writers.close()
+
     def once(self, seconds: int, *what: object, event: Event) -> None:
         """Records an event unless the same was noticed within so many seconds, by whichever process."""
         digest = hashlib.sha256("\0".join(map(str, what)).encode()).digest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from permalog import Permalog
     from permalog.keys import Keys
+    from security_agent.github import GitHub
 
 GRACE_SECONDS: Final = 20
 """How long running answers may go on after the signal to stop; an export that is not done then is recorded as such."""
@@ -32,12 +34,20 @@ HEAD: Final = 128 * 1024
 """Bytes of a request's line and headers; enough to tell who sends a query of 100 kB that it is too long."""
 
 
-def serve(log: Permalog, *, keys: Keys | None, host: str, port: int, as_json: bool = False) -> None:
-    """Serves the API over an open log until a signal ends it."""
+def serve(  # noqa: PLR0913  what is served, and where
+    log: Permalog,
+    *,
+    keys: Keys | None,
+    host: str,
+    port: int,
+    as_json: bool = False,
+    github: GitHub | None = None,
+) -> None:
+    """Serves the API over an open log until a signal ends it; ``github`` stands in for the App of the settings."""
     chosen = settings()
-    with open_github() as github:
+    with open_github() if github is None else nullcontext(github) as asked:
         app = create_app(
-            log, journal=journal(), keys=keys, github=github, means=means(), internal_secret=chosen.internal_secret,
+            log, journal=journal(), keys=keys, github=asked, means=means(), internal_secret=chosen.internal_secret,
             webhook_secret=chosen.github_webhook_secret, public_logs=chosen.are_logs_public,
         )  # fmt: skip
         run(app, host=host, port=port, as_json=as_json)

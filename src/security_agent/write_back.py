@@ -18,7 +18,7 @@ from security_agent.sql import query
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from permalog import Connection
+    from permalog import Connection, Owner
     from security_agent.agent import Agent
     from security_agent.case import Case
 
@@ -76,6 +76,13 @@ def write_back(agent: Agent, log_id: UUID, id: UUID) -> None:
         return
     with agent.changing(owner) as connection:
         _end(agent, connection, order, None, alert)
+
+
+def pending(agent: Agent, owner: Owner) -> list[UUID]:
+    """What GitHub has not been told of yet, the oldest first."""
+    with agent.looking() as connection:
+        rows = connection.execute(query("judgement", "pending_write_backs"), {"log_id": owner.log_id}).fetchall()
+    return [row[0] for row in rows]
 
 
 def wait_after(attempts: int) -> int:

@@ -44,6 +44,9 @@ RETURNING id;
 SELECT finding_id, reason, comment, state, attempts, correlation_id
 FROM security_agent.write_back WHERE log_id = %(log_id)s AND id = %(id)s;
 
+-- name: pending_write_backs
+SELECT id FROM security_agent.write_back WHERE log_id = %(log_id)s AND state = 'pending' ORDER BY requested_at, id;
+
 -- name: count_write_back
 UPDATE security_agent.write_back
 SET attempts = attempts + 1, error = %(error)s,
