@@ -46,6 +46,6 @@ def changed_events(url: str) -> dict[str, tuple[int, int]]:
         connection.execute("SELECT 1")
         rows = connection.execute(
             "SELECT relname, n_tup_upd, n_tup_del FROM pg_stat_user_tables"
-            " WHERE schemaname = 'permalog' AND relname ~ '^event_([0-9]{6}|before)$'"
+            " WHERE schemaname = 'permalog' AND relname ~ '^event_([0-9]{6}|before)(_[0-9]+)?$'"
         ).fetchall()
     return {name: (updated, deleted) for name, updated, deleted in rows if updated or deleted}

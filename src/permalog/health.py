@@ -97,6 +97,7 @@ def _schema(connection: Connection, catalogue: Catalogue, login: str) -> Iterato
         "partitions", ahead >= MONTHS_AHEAD, f"{ahead} months ahead",
         f"{_MIGRATE}, and do so every month: without a partition nothing can be recorded",
     )  # fmt: skip
+    yield from _search(connection)
     yield _roles(missing, single=single)
     if not single:
         lacking = [role for role in NEEDED if role in foreign]
@@ -123,6 +124,20 @@ def _schema(connection: Connection, catalogue: Catalogue, login: str) -> Iterato
         "actions", _column(connection, "actions_not_admitted", declared=[action.name for action in catalogue]),
         f"all {len(catalogue)} that this version declares are admitted", "would be refused", _MIGRATE,
     )  # fmt: skip
+
+
+def _search(connection: Connection) -> Iterator[Check]:
+    try:
+        closed, waiting = _row(connection, "search_indexes")
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFunction):
+        return  # a login that may not read, or a database that is not migrated: both are told of elsewhere
+    if waiting == 0:
+        yield Check("search", "ok", f"{closed} closed partitions are indexed")
+    else:
+        yield Check(
+            "search", "less", f"{waiting} of {closed} closed partitions have no search index: searches stop early",
+            "have `permalog seal` or `permalog serve` run, as a login that is granted permalog_sealer",
+        )  # fmt: skip
 
 
 def _version(version: int) -> Check:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from permalog import Permalog
     from permalog.database import Database
+    from permalog.keeping import KeepingThread
     from permalog.sealing import SealingThread
 
 REGISTRY: Final = CollectorRegistry()
@@ -74,6 +75,25 @@ class SealerMetrics:
         yield GaugeMetricFamily("permalog_unsealed_events", "Events that wait for sealing, up to 100,000.", waiting)
         age = 0.0 if since is None else max(0.0, time.time() - since.timestamp())
         yield GaugeMetricFamily("permalog_unsealed_oldest_seconds", "How long the oldest of them has waited.", age)
+
+
+class KeeperMetrics:
+    """What the keeper of this process has done to the partitions."""
+
+    def __init__(self, keeper: KeepingThread) -> None:
+        self._keeper: Final = keeper
+
+    def collect(self) -> Generator[Metric]:
+        """What Prometheus reads."""
+        stats = self._keeper.stats
+        done = CounterMetricFamily("permalog_keeper", "What the keeper of this process has done.", labels=["what"])
+        for what in ("made", "cut", "indexed", "postponed", "errors"):
+            done.add_metric([what], getattr(stats, what))
+        yield done
+        yield GaugeMetricFamily("permalog_partitions", "Partitions of the events.", stats.partitions)
+        yield GaugeMetricFamily(
+            "permalog_unindexed_partitions", "Closed partitions that wait for their search index.", stats.unindexed
+        )
 
 
 def _backlog(database: Database) -> tuple[float, datetime | None]:

@@ -1,4 +1,4 @@
-"""Sealing inside a process that does other things, too."""
+"""Sealing, and keeping the partitions, inside a process that does other things, too."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from permalog.keeping import KeepingThread
 from permalog.sealing import SealingThread, may_seal
 from permalog_server import logs
-from permalog_server.metrics import REGISTRY, SealerMetrics
+from permalog_server.metrics import REGISTRY, KeeperMetrics, SealerMetrics
 from permalog_server.wiring import signing
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _log: Final = structlog.get_logger("permalog.sealing")
 
 @contextmanager
 def sealing(log: Permalog, place: Place) -> Generator[None]:
-    """Seals in a thread and on a connection of its own, where the login may; else somebody else must.
+    """Seals and keeps the partitions, in threads of their own, where the login may; else somebody else must.
 
     Raises:
         KeyUnusable: the signing key cannot be used.
@@ -36,11 +37,14 @@ def sealing(log: Permalog, place: Place) -> Generator[None]:
     found = signing(place)
     if found is None:
         _log.warning("sealing without a signature: PERMALOG_SIGNING_KEY is not set")
-    thread = SealingThread(log.database, found)
-    metrics = SealerMetrics(log.database, thread)
-    REGISTRY.register(metrics)
+    sealer, keeper = SealingThread(log.database, found), KeepingThread(log.database)
+    metrics = [SealerMetrics(log.database, sealer), KeeperMetrics(keeper)]
+    for one in metrics:
+        REGISTRY.register(one)
     try:
         yield
     finally:
-        REGISTRY.unregister(metrics)
-        thread.close()
+        for one in metrics:
+            REGISTRY.unregister(one)
+        keeper.close()
+        sealer.close()

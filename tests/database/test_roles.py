@@ -450,6 +450,9 @@ CALLS: dict[str, str] = {
     "new_identity": "SELECT permalog.new_identity(gen_random_uuid(), 'a', 'b', 'c', 'd', 'e', 'f', 'g')",
     "take_personal": "SELECT permalog.take_personal(gen_random_uuid(), '[]', 'a')",
     "make_partitions": "SELECT permalog.make_partitions()",
+    "add_partitions": "SELECT permalog.add_partitions()",
+    "cut_partition": "SELECT permalog.cut_partition()",
+    "index_partition": "SELECT permalog.index_partition('event_before')",
     "guard_partition": "SELECT permalog.guard_partition('pg_class')",
     "admit_actions": "SELECT permalog.admit_actions()",
     "erase_user": "SELECT permalog.erase_user('nobody', '[]')",
@@ -458,6 +461,7 @@ CALLS: dict[str, str] = {
     "remove_log": "SELECT permalog.remove_log(gen_random_uuid())",
 }
 PRIVACYS_CALLS = {"erase_user", "erase_organization"}
+SEALERS_CALLS = {"add_partitions", "cut_partition", "index_partition"}
 WRITERS_CALLS = {"append", "stored_digest", "known_identity", "new_identity", "take_personal"}
 
 
@@ -469,10 +473,11 @@ def test_only_writers_call_what_writes_only_privacy_what_forgets_and_nobody_what
     writes = bool({"permalog_writer", "permalog_importer", "permalog_service"} & set(roles))
     forgets = bool({"permalog_privacy", "permalog_service"} & set(roles))
     allowed = (WRITERS_CALLS if writes else set[str]()) | (PRIVACYS_CALLS if forgets else set[str]())
+    allowed |= SEALERS_CALLS if "permalog_sealer" in roles else set()
     with psycopg.connect(login(*roles), autocommit=True) as connection:
         for name in CALLS.keys() - allowed:
             refused(connection, CALLS[name], "permission denied for (function|schema)")
-        for name in PRIVACYS_CALLS & allowed:
+        for name in (PRIVACYS_CALLS | SEALERS_CALLS) & allowed:
             ask(connection, CALLS[name])
 
 

@@ -31,7 +31,10 @@ GRANT EXECUTE ON FUNCTION permalog.append, permalog.take_envelope, permalog.take
 GRANT SELECT ON permalog.event, permalog.log, permalog.unsealed, permalog.head, permalog.tile, permalog.checkpoint, permalog.cosignature,
     permalog.activity, permalog.anchor_leaf TO permalog_reader;
 GRANT SELECT (log_id, commitment, kind, actor_id, email, name, ip_address, user_agent, value, erased_at) ON permalog.identity TO permalog_reader;
-GRANT EXECUTE ON FUNCTION permalog.mentions(jsonb, text, text, text, text), permalog.people_of_email TO permalog_reader;
+GRANT EXECUTE ON FUNCTION permalog.mentions(jsonb, text, text, text, text), permalog.people_of_email, permalog.partitions,
+    permalog.search_stamp, permalog.search_pattern, permalog.search TO permalog_reader;
+-- Whoever writes to an indexed partition computes what stands in the index.
+GRANT EXECUTE ON FUNCTION permalog.searchable TO permalog_writer;
 
 -- Auditors are readers who see the salts, too, of those identities that they may see: what evidence bundles open.
 GRANT USAGE ON SCHEMA permalog TO permalog_auditor;
@@ -43,6 +46,9 @@ GRANT SELECT, DELETE ON permalog.unsealed TO permalog_sealer;
 GRANT SELECT, INSERT, UPDATE ON permalog.head, permalog.tile, permalog.activity TO permalog_sealer;
 GRANT SELECT, INSERT ON permalog.checkpoint, permalog.cosignature TO permalog_sealer;
 GRANT SELECT, INSERT ON permalog.anchor, permalog.anchor_leaf, permalog.anchor_publication TO permalog_sealer;
+-- It also keeps the partitions, by functions that run as the owner.
+GRANT EXECUTE ON FUNCTION permalog.partitions, permalog.search_stamp, permalog.add_partitions, permalog.cut_partition,
+    permalog.index_partition TO permalog_sealer;
 
 -- The verifier reads everything as it is stored, salts included, and changes nothing.
 GRANT SELECT ON permalog.event, permalog.identity, permalog.log, permalog.unsealed, permalog.event_key, permalog.head, permalog.tile,

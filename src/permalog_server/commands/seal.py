@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from permalog.database import Database
+from permalog.keeping import Keeper, KeepingThread
 from permalog.sealing import Sealer, seal_now
 from permalog_server import logs
 from permalog_server.commands.options import Json
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
 
 def seal(
     *,
-    once: Annotated[bool, typer.Option("--once", help="Seal what waits now, and leave.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Do what there is to do now, and leave.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Seal events and sign checkpoints, until Ctrl-C or SIGTERM.
+    """Seal events and sign checkpoints, and look after the partitions, until Ctrl-C or SIGTERM.
 
-    Any number of these may run: a log is one's at a time. Exit code 1 if a log could not be sealed or signed.
+    Any number of these may run: a log is one's at a time, and so are the partitions. Exit code 1 if a log could not be
+    sealed or signed.
     """
     with open_database() as place:
         found = signing(place)
@@ -37,6 +39,7 @@ def seal(
         try:
             if once:
                 stats = seal_now(database, found)
+                Keeper(database).look(at_once=True)
             else:
                 logs.configure()
                 sealer = Sealer(database, found)
@@ -47,7 +50,9 @@ def seal(
 
                 for number in (signal.SIGTERM, signal.SIGINT):
                     signal.signal(number, leave)
+                keeper = KeepingThread(database)
                 sealer.run(stop)
+                keeper.close()
                 stats = sealer.stats
         finally:
             database.close()

@@ -11,6 +11,11 @@ SELECT count(*) FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'permalog.event'::regclass AND c.relname ~ '^event_[0-9]{6}$'
   AND c.relname > 'event_' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMM');
 
+-- name: search_indexes
+-- Of the closed partitions that hold something: how many there are, and how many wait for their search index.
+SELECT count(*), count(*) FILTER (WHERE NOT p.is_searchable) FROM permalog.partitions() AS p
+WHERE p.next_id <= permalog.id_floor(clock_timestamp()) AND pg_relation_size(to_regclass('permalog.' || quote_ident(p.name))) > 0;
+
 -- name: roles
 -- The roles that are missing, and those of which this login is no member.
 SELECT coalesce(array_agg(name) FILTER (WHERE r.oid IS NULL), '{}'),

@@ -29,11 +29,11 @@ WITH rel AS (
             CASE WHEN a.attnotnull THEN ' not null' END, coalesce(pg_get_expr(d.adbin, d.adrelid), ''))
         FROM rel JOIN pg_attribute AS a ON a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped
         LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-    UNION ALL SELECT 'constraint', shown || '.' || regexp_replace(c.conname, '^event_(before|[0-9]{6})_', 'event_*_'), partition,
+    UNION ALL SELECT 'constraint', shown || '.' || regexp_replace(c.conname, '^event_(before|[0-9]{6}(_[0-9]+)?)_', 'event_*_'), partition,
             CASE c.conname WHEN 'event_action' THEN 'as the catalogue' ELSE pg_get_constraintdef(c.oid) || ' ' || c.convalidated END
         FROM rel JOIN pg_constraint AS c ON c.conrelid = rel.oid AND c.contype NOT IN ('n', 't')
-    UNION ALL SELECT 'index', regexp_replace(i.relname, '^event_(before|[0-9]{6})_', 'event_*_'), partition,
-            regexp_replace(pg_get_indexdef(x.indexrelid), 'event_(before|[0-9]{6})', 'event_*', 'g') || CASE WHEN x.indisvalid AND x.indisready THEN '' ELSE ' invalid' END
+    UNION ALL SELECT 'index', regexp_replace(i.relname, '^event_(before|[0-9]{6}(_[0-9]+)?)_', 'event_*_'), partition,
+            regexp_replace(pg_get_indexdef(x.indexrelid), 'event_(before|[0-9]{6}(_[0-9]+)?)', 'event_*', 'g') || CASE WHEN x.indisvalid AND x.indisready THEN '' ELSE ' invalid' END
         FROM rel JOIN pg_index AS x ON x.indrelid = rel.oid JOIN pg_class AS i ON i.oid = x.indexrelid
     UNION ALL SELECT 'trigger', shown || '.' || t.tgname, partition, t.tgenabled::text || ' ' || replace(pg_get_triggerdef(t.oid), 'permalog.' || relname, 'permalog.' || shown)
         FROM rel JOIN pg_trigger AS t ON t.tgrelid = rel.oid AND NOT t.tgisinternal
@@ -69,7 +69,7 @@ SELECT DISTINCT kind, object, partition, text FROM line;
 SELECT c.relname, coalesce(pg_get_expr(c.relpartbound, c.oid), '') FROM pg_class AS c
 LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid
 WHERE i.inhparent = 'permalog.event'::regclass
-   OR (c.relnamespace = 'permalog'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname ~ '^event_(before|[0-9]{6})$')
+   OR (c.relnamespace = 'permalog'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname ~ '^event_(before|[0-9]{6}(_[0-9]+)?)$')
 ORDER BY 1;
 
 -- name: now
