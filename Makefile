@@ -19,7 +19,7 @@ help: ## show this list
 run: $(VENV)/.stamp-project ## set everything up, start the embedded PostgreSQL and show a log with sample data
 	$(BIN)/permalog demo $(ARGS)
 
-test: $(VENV)/.stamp-dev ## run the tests (more arguments: ARGS="-k export")
+test: $(VENV)/.stamp-dev chromium ## run the tests (more arguments: ARGS="-k export")
 	@if [ -d $(DATA) ]; then \
 		exec $(BIN)/python -m pytest $(ARGS); \
 	else \
@@ -29,6 +29,17 @@ test: $(VENV)/.stamp-dev ## run the tests (more arguments: ARGS="-k export")
 
 prove: $(VENV)/.stamp-dev ## run in full the proofs of which `make test` runs a part: faults between any two steps, races
 	$(BIN)/python -m pytest --thorough $(ARGS) tests/agent/test_faults.py tests/agent/test_racing.py
+
+# The tests of the pages drive it. Where it cannot be installed, they are left out; on CI they fail.
+.PHONY: chromium
+chromium:
+	@if ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null; then \
+		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+			echo "installing chromium, which the tests of the pages drive"; \
+			apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive \
+				apt-get install -y -q --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
+		else echo "chromium is missing: the tests of the pages are left out"; fi; \
+	fi
 
 check: $(VENV)/.stamp-dev ## linters, types, import contracts, migrations
 	$(BIN)/ruff format --check

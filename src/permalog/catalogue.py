@@ -138,6 +138,7 @@ BUILT_IN: Final = Catalogue(
         Action("security.access.token_created", "audit_log", "Access token created"),
         Action("security.access.token_revoked", "audit_log", "Access token revoked"),
         Action("security.access.role_changed", "audit_log", "Role changed"),
+        Action("security.access.signed_in", "audit_log", "Signed in"),
         Action("security.access.denied", "audit_log", "Access denied"),
         Action("security.log.key_rotated", "audit_log", "Signing key rotated"),
         Action("security.log.hold_placed", "audit_log", "Legal hold placed"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
 import io
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TextIO, cast
 
+from permalog import activity as activities
 from permalog import evidence as bundles
 from permalog import export as exports
 from permalog.event import Actor, current_actor
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Unpack
     from uuid import UUID
 
+    from permalog.activity import Activity, SealState
     from permalog.bundle import Manifest
     from permalog.database import Database
     from permalog.event import Event, Owner, Source
@@ -77,6 +80,16 @@ class Reading:
     def summary(self, owner: Owner, *, viewer: Viewer = Viewer.STAFF, **filters: Unpack[FilterArguments]) -> Summary:
         """Counts by action, by actor and by day, from one snapshot."""
         return summary(self._database, owner, Filters(**filters), viewer)
+
+    def activity(
+        self, owner: Owner, *, viewer: Viewer = Viewer.STAFF, **filters: Unpack[FilterArguments]
+    ) -> builtins.list[Activity]:
+        """Counts by day (of UTC) and action, from one snapshot."""
+        return activities.activity(self._database, owner, Filters(**filters), viewer)
+
+    def seal_state(self, owner: Owner) -> SealState:
+        """How far an owner's log is sealed, and since when events wait for it."""
+        return activities.seal_state(self._database, owner)
 
     def verify(
         self,

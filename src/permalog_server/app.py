@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
-from permalog_server import problem, tailing
+from permalog_server import pages, problem, tailing
 from permalog_server.accounts import Accounts
 from permalog_server.allowance import Allowance, Places
 from permalog_server.documents import EvidenceRequest, ExportRequest
@@ -34,6 +34,7 @@ from permalog_server.routes import (
 )
 from permalog_server.routes.security_agent.documents import EnableRequest, SaveRequest, SyncRequest
 from permalog_server.routes.security_agent.judging_documents import AnalysisRequest, CallbackRequest, DismissRequest
+from permalog_server.sessions import Sessions
 from permalog_server.syncs import Syncs
 from permalog_server.writing import WRITERS, Writers
 from security_agent.agent import Agent
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from permalog import Permalog
     from permalog.keys import Keys
+    from permalog_server.settings import OpenId
     from security_agent.github import GitHub
 
 REQUESTS_A_MINUTE: Final = 120_000
@@ -73,6 +75,8 @@ def create_app(  # noqa: PLR0913  its options
     requests_a_minute: int = REQUESTS_A_MINUTE,
     limits: Limits | None = None,
     public_logs: bool = False,
+    base_url: str | None = None,
+    openid: OpenId | None = None,
     clock: Callable[[], float] = time.time,
 ) -> FastAPI:
     """The HTTP API over an open log. Closing the log stays with whoever opened it.
@@ -88,6 +92,8 @@ def create_app(  # noqa: PLR0913  its options
         requests_a_minute: for each token.
         limits: of sizes, times and numbers.
         public_logs: whether checkpoints and hash tiles are for anybody, without a token.
+        base_url: where people reach the pages; None: as their requests say.
+        openid: the provider by which people sign in; None: by links only.
         clock: seconds since 1970, for the minutes of the allowances.
     """
 
@@ -111,6 +117,7 @@ def create_app(  # noqa: PLR0913  its options
     desk = Desk(
         log=log,
         accounts=accounts,
+        sessions=Sessions(log.database),
         allowance=Allowance(accounts, requests_a_minute, clock),
         exports=Places("exports", EXPORTS, EXPORTS_EACH),
         exporting=CapacityLimiter(EXPORT_THREADS),
@@ -129,6 +136,8 @@ def create_app(  # noqa: PLR0913  its options
         webhook_secret=webhook_secret,
     )
     app.state.desk = desk
+    app.state.base_url = base_url
+    app.state.openid = openid
     app.state.parameters = {}
     app.state.at_end = [desk.tails.hub.close]
     app.include_router(service.router)
@@ -142,6 +151,7 @@ def create_app(  # noqa: PLR0913  its options
     app.include_router(internal.router)
     app.include_router(analysis_callback.router)
     app.include_router(webhooks.router)
+    pages.install(app)
     problem.install(app)
     app.add_middleware(Guard, limits=limits or Limits())
     _describe(app)

@@ -13,12 +13,14 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from permalog import Actor, Event, Owner, Resource
+from permalog.event import Source
 from permalog.proofs import owner_of
 from permalog.viewer import Viewer
 from permalog_server.accounts import AUDITORS, EXPORT, READ, Accounts, Holder, Role
 from permalog_server.allowance import Allowance, Places
 from permalog_server.paths import template_of
 from permalog_server.problem import Problem, invalid
+from permalog_server.sessions import CSRF_HEADER, Sessions, proves_its_origin, session_of
 from permalog_server.sql import query
 from security_agent.agent import owner_id
 
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 VIEW_SECONDS: Final = 15 * 60
 KNOCK_SECONDS: Final = 60 * 60
 _VIEWED: Final = "security.audit_log.viewed"
+
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 bearer: Final = HTTPBearer(auto_error=False, description="A token of `permalog token create`.")
 
@@ -76,6 +80,7 @@ class Desk:
 
     log: Permalog
     accounts: Accounts
+    sessions: Sessions
     allowance: Allowance
     exports: Places
     exporting: CapacityLimiter
@@ -121,9 +126,20 @@ class Desk:
 class Visit:
     """A request at the desk: nothing is decided yet."""
 
-    def __init__(self, request: Request, token: str | None, organization: UUID | None) -> None:
+    def __init__(
+        self,
+        request: Request,
+        token: str | None,
+        organization: UUID | None,
+        *,
+        session: str | None = None,
+        source: Source = "api",
+    ) -> None:
+        """A request comes with a token, or else with a browser's session; `source` is what its events say."""
         self._request: Final = request
         self._token: Final = token
+        self._session: Final = session
+        self._source: Final[Source] = source
         self.organization: Final = organization
         self._desk: Final[Desk] = request.app.state.desk
 
@@ -134,7 +150,7 @@ class Visit:
             UnknownToken: no token, or none that is valid.
             Problem: 404 for who is not a member, 403 for a role or a scope that is missing, 429 for too many requests.
         """
-        holder = self._desk.accounts.admit(self._token, self.organization)
+        holder = self._holder(self.organization)
         self._desk.allowance.take(holder.token_id)
         if self.organization is not None and not self._is_service(holder, need):
             self._check_membership(holder, need)
@@ -155,14 +171,16 @@ class Visit:
             UnknownToken: no token, or none that is valid.
             Problem: 404 for a log that is not there and for one of somebody else, the same for both; else as `admit`.
         """
-        holder = self._desk.accounts.admit(self._token, None)
+        holder = self._holder(None)
         with self._desk.log.database.reading(log_id) as connection:
             owner = owner_of(connection, log_id)
         if owner is None or (owner.user_id is not None and not holder.staff and owner.user_id != holder.user_id):
             self._desk.allowance.take(holder.token_id)
         else:
             try:
-                return Visit(self._request, self._token, owner.organization_id).admit(need)
+                return Visit(
+                    self._request, self._token, owner.organization_id, session=self._session, source=self._source
+                ).admit(need)
             except Problem as problem:
                 if problem.status != HTTPStatus.NOT_FOUND:
                     raise
@@ -177,6 +195,11 @@ class Visit:
     def desk(self) -> Desk:
         """What the routes work with."""
         return self._desk
+
+    def _holder(self, organization: UUID | None) -> Holder:
+        if self._token is not None or self._session is None:
+            return self._desk.accounts.admit(self._token, organization)
+        return self._desk.sessions.admit(self._session, organization)
 
     def _is_service(self, holder: Holder, need: Need) -> bool:
         """A service writes for whom its token is for, without being anybody's member."""
@@ -203,7 +226,7 @@ class Visit:
     def _denial(self, holder: Holder, need: Need, reason: str) -> Event:
         owner = Owner.user(holder.user_id) if self.organization is None else Owner.organization(self.organization)
         return Event(
-            owner=owner, action=need.action, outcome="denied", actor=self._actor(holder), source="api",
+            owner=owner, action=need.action, outcome="denied", actor=self._actor(holder), source=self._source,
             resource=self._aim(owner, need), metadata={"route": self._route, "reason": reason},
         )  # fmt: skip
 
@@ -218,7 +241,7 @@ class Visit:
 
     def _note_view(self, entry: Entry, details: dict[str, Any]) -> None:
         event = Event(
-            owner=entry.owner, action=_VIEWED, actor=entry.actor, source="api",
+            owner=entry.owner, action=_VIEWED, actor=entry.actor, source=self._source,
             resource=Resource("audit_log", str(entry.owner.log_id)), metadata={"route": self._route, **details},
         )  # fmt: skip
         self._desk.once(VIEW_SECONDS, "view", entry.holder.user_id, entry.owner, event=event)
@@ -249,7 +272,12 @@ async def _visit(
         which = None if organization is None else UUID(organization)
     except ValueError:
         raise invalid("organization_id", "must be a UUID") from None
-    return Visit(request, credentials and credentials.credentials, which)
+    token, session = credentials and credentials.credentials, session_of(request)
+    by_session = token is None and session is not None and request.method not in _SAFE
+    # A browser sends its cookie along with whatever another site makes it send.
+    if by_session and not proves_its_origin(request, session or "", request.headers.get(CSRF_HEADER)):
+        raise Problem(HTTPStatus.FORBIDDEN, f"a browser's session needs the header {CSRF_HEADER}")
+    return Visit(request, token, which, session=session)
 
 
 def _check_query(request: Request) -> None:

@@ -146,7 +146,7 @@ class _Request:
         self._receive: Final = receive
         self._send: Final = send
         self._headers: Final = {name.lower(): value for name, value in scope["headers"]}
-        self._token: Final = self._headers.get(b"authorization", b"")
+        self._token: Final = self._headers.get(b"authorization") or self._headers.get(b"cookie", b"")
         given = self._headers.get(b"x-request-id", b"").decode("latin-1")
         self.id: Final = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
         scope.setdefault("state", {})["request_id"] = self.id

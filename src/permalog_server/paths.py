@@ -21,6 +21,6 @@ def template_of(scope: Scope) -> str:
     if route is None:
         return "none"
     # A route of an included router does not know the prefix it was included under.
-    if "organization_id" in scope["path_params"]:
-        return ORGANIZATION + route
-    return PERSONAL + route if scope["path"].startswith(PERSONAL + "/") else str(route)
+    if not scope["path"].startswith(PERSONAL + "/"):
+        return str(route)
+    return (ORGANIZATION if "organization_id" in scope["path_params"] else PERSONAL) + route

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from permalog_server import logs
 from permalog_server.app import create_app
+from permalog_server.sessions import LINK_SECONDS
 from permalog_server.wiring import journal, open_github, settings
 from permalog_server.working import means
 
@@ -42,22 +43,28 @@ def serve(  # noqa: PLR0913  what is served, and where
     port: int,
     as_json: bool = False,
     github: GitHub | None = None,
+    visitor: str | None = None,
 ) -> None:
-    """Serves the API over an open log until a signal ends it; ``github`` stands in for the App of the settings."""
+    """Serves API and pages over an open log until a signal ends it.
+
+    ``github`` stands in for the App of the settings; a link is printed that signs in the ``visitor``.
+    """
     chosen = settings()
     with open_github() if github is None else nullcontext(github) as asked:
         app = create_app(
             log, journal=journal(), keys=keys, github=asked, means=means(), internal_secret=chosen.internal_secret,
             webhook_secret=chosen.github_webhook_secret, public_logs=chosen.are_logs_public,
+            base_url=chosen.base_url, openid=chosen.openid,
         )  # fmt: skip
-        run(app, host=host, port=port, as_json=as_json)
+        link = None if visitor is None else f"/sign-in/link/{app.state.desk.sessions.make_link(visitor)}"
+        run(app, host=host, port=port, as_json=as_json, link=link)
 
 
-def run(app: FastAPI, *, host: str, port: int, as_json: bool = False) -> None:
-    """Serves an application until a signal ends it, and says where once it listens."""
+def run(app: FastAPI, *, host: str, port: int, as_json: bool = False, link: str | None = None) -> None:
+    """Serves an application until a signal ends it, and says where once it listens, and where to sign in."""
     _allow_many_files()
     logs.configure()
-    _Announcing(app, listening(app, host, port), as_json=as_json).run()
+    _Announcing(app, listening(app, host, port), as_json=as_json, link=link).run()
 
 
 def listening(app: FastAPI, host: str, port: int) -> uvicorn.Config:
@@ -81,8 +88,9 @@ def listening(app: FastAPI, host: str, port: int) -> uvicorn.Config:
 class _Announcing(uvicorn.Server):
     """Says the address once it is listened on: only then is the port known, and does a request get through."""
 
-    def __init__(self, app: FastAPI, config: uvicorn.Config, *, as_json: bool) -> None:
+    def __init__(self, app: FastAPI, config: uvicorn.Config, *, as_json: bool, link: str | None) -> None:
         super().__init__(config)
+        self._link: Final = link
         self._app: Final = app
         self._as_json: Final = as_json
 
@@ -99,9 +107,15 @@ class _Announcing(uvicorn.Server):
         if self.started and self.servers:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            said = orjson.dumps({"address": address}).decode() if self._as_json else f"Permalog serves {address}"
-            print(said)
+            print(self._said(address))
             sys.stdout.flush()
+
+    def _said(self, address: str) -> str:
+        link = None if self._link is None else address + self._link
+        if self._as_json:
+            return orjson.dumps({"address": address, **({"sign_in": link} if link else {})}).decode()
+        said = f"Permalog serves {address}"
+        return f"{said}\nSign in, once, within {LINK_SECONDS // 60} minutes: {link}" if link else said
 
 
 def _allow_many_files() -> None:

@@ -18,11 +18,22 @@ if TYPE_CHECKING:
 DATA_DIR: Final = ".permalog"
 ORIGIN: Final = "localhost"
 GITHUB_API_URL: Final = "https://api.github.com"
+OIDC_USER_CLAIM: Final = "sub"
 _HIDDEN: Final = "********"
 
 
 def _about(name: str, meaning: str, *, secret: bool = False, is_path: bool = False) -> dict[str, object]:
     return {"name": name, "meaning": meaning, "secret": secret, "is_path": is_path}
+
+
+@dataclass(frozen=True, slots=True)
+class OpenId:
+    """An OpenID provider, and how it knows this installation."""
+
+    issuer: str
+    client_id: str
+    client_secret: str | None = field(repr=False)
+    user_claim: str = OIDC_USER_CLAIM
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -98,6 +109,26 @@ class Settings:
             "The file that names the witnesses to ask, and how many are enough",
             is_path=True,
         ),
+    )
+    base_url: str | None = field(
+        default=None,
+        metadata=_about("PERMALOG_BASE_URL", "Where people reach the pages, such as https://audit.example.com"),
+    )
+    oidc_issuer: str | None = field(
+        default=None,
+        metadata=_about("PERMALOG_OIDC_ISSUER", "The OpenID provider by which people sign in; without it, by a link"),
+    )
+    oidc_client_id: str | None = field(
+        default=None,
+        metadata=_about("PERMALOG_OIDC_CLIENT_ID", "What the provider calls this installation"),
+    )
+    oidc_client_secret: str | None = field(
+        default=None,
+        metadata=_about("PERMALOG_OIDC_CLIENT_SECRET", "The secret that it gave with it", secret=True),
+    )
+    oidc_user_claim: str = field(
+        default=OIDC_USER_CLAIM,
+        metadata=_about("PERMALOG_OIDC_USER_CLAIM", "The claim of the provider that is the user's id here"),
     )
     internal_secret: str | None = field(
         default=None,
@@ -178,6 +209,20 @@ class Settings:
         if self.public_logs not in {None, "true", "false"}:
             raise InvalidQuery("PERMALOG_PUBLIC_LOGS", "must be true or false")
         return self.public_logs == "true"
+
+    @property
+    def openid(self) -> OpenId | None:
+        """The OpenID provider; None where none is set.
+
+        Raises:
+            InvalidQuery: what belongs to it is not set.
+        """
+        if self.oidc_issuer is None:
+            return None
+        if self.base_url is None or self.oidc_client_id is None:
+            missing = "PERMALOG_BASE_URL" if self.base_url is None else "PERMALOG_OIDC_CLIENT_ID"
+            raise InvalidQuery(missing, "is needed with PERMALOG_OIDC_ISSUER")
+        return OpenId(self.oidc_issuer, self.oidc_client_id, self.oidc_client_secret, self.oidc_user_claim)
 
     @override
     def __repr__(self) -> str:

@@ -20,6 +20,7 @@ from permalog_server.sample_agent import tour
 from permalog_server.sample_github import sample_github
 from permalog_server.sealer import sealing
 from permalog_server.serving import serve
+from permalog_server.sessions import Sessions
 from permalog_server.vouching import vouching
 from permalog_server.wiring import (
     Place,
@@ -111,6 +112,7 @@ def _serve(log: Permalog, keys: Keys | None, github: GitHub, host: str, port: in
         accounts.ensure_person("u_demo", name="Demo")
         office = Administration(log, accounts, operator_at_console())
         office.join("u_demo", organization, "owner")
+        Sessions(log.database).name_organization(organization, "Northwind")
         token = office.issue("u_demo", expires_at=datetime.now(UTC) + timedelta(days=1)).token
         if not as_json:
             print(f"""
@@ -118,7 +120,8 @@ Over HTTP, with a token that lasts a day:
   curl -H 'Authorization: Bearer {token}' \\
     http://{host}:{port}/v1/organizations/{organization}/audit-log/events?limit=2
 """)
-    serve(log, keys=keys, host=host, port=port, as_json=as_json, github=github)
+    visitor = None if organization is None else "u_demo"
+    serve(log, keys=keys, host=host, port=port, as_json=as_json, github=github, visitor=visitor)
 
 
 def _import_sample(log: Permalog, last_day: date) -> tuple[int, int]:

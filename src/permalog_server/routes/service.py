@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Final
 
 from fastapi import APIRouter, Request
@@ -11,11 +10,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from permalog_server.documents import Health
 from permalog_server.metrics import exposition
+from permalog_server.pages.rendering import page
 from permalog_server.problem import described
 
 router: Final = APIRouter(tags=["service"])
 _METRIC: Final = 'permalog_http_requests_total{method="GET",route="/healthz",status="200"} 1.0'
-_PAGES: Final = files("permalog_server").joinpath("pages")
 
 
 @router.get("/healthz", response_model=Health, responses=described(), summary="The process answers")
@@ -44,10 +43,4 @@ async def metrics() -> Response:
 @router.get("/", response_class=HTMLResponse, responses=described(), summary="What runs here, for people")
 async def home() -> HTMLResponse:
     """A plain page."""
-    return HTMLResponse(_PAGES.joinpath("home.html").read_text(encoding="utf-8"))
-
-
-@router.get("/style.css", response_class=Response, include_in_schema=False)
-async def style() -> Response:
-    """How pages look."""
-    return Response(_PAGES.joinpath("style.css").read_text(encoding="utf-8"), media_type="text/css; charset=utf-8")
+    return page("home.html", {})

@@ -10,10 +10,11 @@ from permalog.sql import Queries
 from security_agent import sql as agent
 
 _HERE: Final = files(__name__)
+_FILES: Final = ("migrations/0001_accounts.sql", "migrations/0002_sessions.sql", "access.sql")
 query: Final = Queries(_HERE)
 """``query("accounts", "admit")``: one named query of ``queries/accounts.sql``."""
 
 
 def steps() -> list[Step]:
     """What `permalog.migrate.migrate` applies after the library's own files: the service's tables, and the agent's."""
-    return [*file_steps(["migrations/0001_accounts.sql", "access.sql"], _HERE, "server/"), *agent.steps()]
+    return [*file_steps(_FILES, _HERE, "server/"), *agent.steps()]

@@ -4,3 +4,4 @@ GRANT USAGE ON SCHEMA accounts TO permalog_service;
 GRANT SELECT, INSERT, UPDATE ON accounts.person, accounts.organization, accounts.membership, accounts.token TO permalog_service;
 GRANT DELETE ON accounts.membership TO permalog_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON accounts.allowance, accounts.notice TO permalog_service;
+GRANT SELECT, INSERT, UPDATE, DELETE ON accounts.session, accounts.sign_in_link TO permalog_service;

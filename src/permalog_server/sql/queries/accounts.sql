@@ -73,6 +73,8 @@ SELECT EXISTS (SELECT FROM accounts.organization WHERE organization_id = %(organ
 -- name: forget_person
 WITH tokens AS (UPDATE accounts.token SET revoked_at = coalesce(revoked_at, clock_timestamp()) WHERE user_id = %(user)s RETURNING 1),
      memberships AS (DELETE FROM accounts.membership WHERE user_id = %(user)s RETURNING 1),
+     sessions AS (DELETE FROM accounts.session WHERE user_id = %(user)s RETURNING 1),
+     links AS (DELETE FROM accounts.sign_in_link WHERE user_id = %(user)s RETURNING 1),
      person AS (INSERT INTO accounts.person AS p (user_id, deleted_at) VALUES (%(user)s, clock_timestamp())
                 ON CONFLICT (user_id) DO UPDATE SET email = NULL, name = NULL, deleted_at = coalesce(p.deleted_at, clock_timestamp()) RETURNING 1)
 SELECT (SELECT count(*) FROM tokens), (SELECT count(*) FROM memberships);
@@ -80,7 +82,7 @@ SELECT (SELECT count(*) FROM tokens), (SELECT count(*) FROM memberships);
 -- name: forget_organization
 WITH tokens AS (UPDATE accounts.token SET revoked_at = coalesce(revoked_at, clock_timestamp()) WHERE organization_id = %(organization)s RETURNING 1),
      memberships AS (DELETE FROM accounts.membership WHERE organization_id = %(organization)s RETURNING 1),
-     organization AS (UPDATE accounts.organization SET deleted_at = coalesce(deleted_at, clock_timestamp()) WHERE organization_id = %(organization)s RETURNING 1)
+     organization AS (UPDATE accounts.organization SET deleted_at = coalesce(deleted_at, clock_timestamp()), name = NULL WHERE organization_id = %(organization)s RETURNING 1)
 SELECT (SELECT count(*) FROM tokens), (SELECT count(*) FROM memberships);
 
 -- name: is_noticed
