@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
@@ -99,9 +99,9 @@ class Desk:
     """What judges findings."""
     syncs: Syncs
     """Syncs that run behind the answers."""
-    internal_secret: str | None
+    internal_secret: str | None = field(repr=False)
     """What opens the routes below /internal; None: nothing does."""
-    webhook_secret: str | None
+    webhook_secret: str | None = field(repr=False)
     """What GitHub signs its webhooks with; None: none is taken."""
 
     def close(self) -> None:
