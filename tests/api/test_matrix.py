@@ -206,3 +206,46 @@ def test_everybody_gets_what_the_matrix_says(site: Site, people: People, route: 
         kind = answer.headers["content-type"]
         assert kind == "application/problem+json" if answer.status_code >= 400 else "problem" not in kind
     assert got == expected
+
+
+DENIED = {
+    "PUT /config": "security.config.updated", "PUT /enabled": "security.config.enabled",
+    "POST /sync": "security.sync.triggered", "GET /installation": "security.installation.connected",
+    "POST /findings/{finding_id}/analysis": "security.finding.analysis_started",
+    "POST /findings/{finding_id}/dismiss": "security.finding.dismissed", "DELETE /findings": "security.finding.deleted",
+    "POST /auto-dismiss": "security.finding.auto_dismissed",
+}  # fmt: skip
+"""What of the agent changes something, and the action that an attempt is on record as."""
+
+
+def test_every_mutation_of_the_agent_says_what_its_denial_is() -> None:
+    changing = {route for route in CASES if AGENT in route and not route.startswith("GET")}
+    known = {route.replace(" ", f" {prefix}{AGENT}") for route in DENIED for prefix in ("/v1", ORGANIZATION)}
+    assert changing == {route for route in known if not route.startswith("GET")}
+
+
+@pytest.mark.parametrize("prefix", ["/v1", ORGANIZATION])
+@pytest.mark.parametrize("route", DENIED)
+def test_every_denied_mutation_is_on_record(site: Site, people: People, route: str, prefix: str) -> None:
+    template = route.replace(" ", f" {prefix}{AGENT}")
+    expected, body, query = CASES[template]
+    refused = [who for who, status in expected.items() if status == 403]
+    assert {"reader", "forgetter"} <= set(refused)
+    assert ("member" in refused) == (prefix == ORGANIZATION and not route.endswith(("/sync", "/analysis")))
+    finding = uuid.uuid4()
+    for who in refused:
+        method, path = template.format(organization_id=people.organization, finding_id=finding).split(" ", 1)
+        with site.client(people.tokens[who]) as client:
+            assert client.request(method, path, params=query, json=body).status_code == 403
+        site.log.flush()
+        mine = Owner.user(people.id(who)) if prefix == "/v1" else Owner.organization(people.organization)
+        (event,) = [e.as_json() for e in site.log.list(mine, actor_id=people.id(who), outcome="denied").events]
+        assert (event["action"], event["outcome"]) == (DENIED[route], "denied")
+        assert event["actor"]["email"] == f"{people.id(who)}@tests.example"
+        agent = {"type": "agent_config", "id": str(mine.organization_id or mine.user_id)}
+        about = {"type": "security_finding", "id": str(finding)}
+        assert event["resource"] == (about if "{finding_id}" in route else agent)
+        assert event["metadata"]["route"] == template
+        lacks = "scope" if who in {"reader", "forgetter", *SERVICES} else "role"
+        assert lacks in event["metadata"]["reason"]
+        assert (event["before_state"], event["after_state"]) == (None, None)
