@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from benchmarks.place import Place
 
 RECORDED: Final = 50_000
-"""The most events that are recorded in a repetition; the recorder's queue holds 100,000."""
+"""The most events that are recorded in a repetition; they fit into a spool of 256 MB."""
 GROUP: Final = "Writing"
 
 

@@ -55,6 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = tempfile.mkdtemp(prefix="permalog-tests-", dir=postgres15.quick_folder())
         Path(folder).chmod(0o755)
         os.environ[SHARED_FOLDER] = folder
+        os.environ["PERMALOG_SPOOL_DIR"] = str(Path(folder) / "spool")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

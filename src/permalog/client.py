@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import psycopg
+from typing_extensions import override
 
 from permalog import statement as statements
 from permalog.catalogue import BUILT_IN, Catalogue
 from permalog.database import Database
-from permalog.erasure import ErasedLog, bar_organization, bar_user, erase_organization, erase_user
 from permalog.errors import InvalidEvent, NotAllowed, PermalogError, UnknownAction
-from permalog.event import Actor, current_actor
+from permalog.forgetting import Forgetting
 from permalog.migrate import migrate
-from permalog.reading import Reading
 from permalog.record import Receipt, Recorder, capturing
+from permalog.spool_settings import SpoolSettings
 from permalog.sql import query
 from permalog.store import Writer, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
     from uuid import UUID
 
     from permalog.catalogue import Action
-    from permalog.database import Connection
     from permalog.embedded import EmbeddedServer
     from permalog.event import Event, Owner
     from permalog.record import FailureHook, Stats
+    from permalog.spool_purge import Spools
     from permalog.statement import Statement, Style
 
 RECENT: Final = timedelta(days=7)
 """Older events need the right to import; bounds how far back a stolen writer's password can write."""
 
 
-class Permalog(Reading):
+class Permalog(Forgetting):
     """An audit log in one PostgreSQL database. Made by `connect` or `embedded`, safe to share between threads.
 
     Args of both:
@@ -45,9 +44,11 @@ class Permalog(Reading):
             models. It may record every other action that the database knows, too.
         on_failure: called for every event that ``record(event)`` took, or refused, and that was not stored.
         importing: record events of more than seven days ago; the login needs the role ``permalog_importer``.
+        spool: the folder, or all settings, of the spool that ``record(event)`` writes to; else the environment says
+            (``PERMALOG_SPOOL_DIR``, docs/settings.md).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  use `connect` or `embedded`
         self,
         database: Database,
         catalogue: Catalogue,
@@ -55,6 +56,7 @@ class Permalog(Reading):
         on_failure: FailureHook | None = None,
         importing: bool = False,
         server: EmbeddedServer | None = None,
+        spool: SpoolSettings | None = None,
     ) -> None:
         """Use `connect` or `embedded`."""
         super().__init__(database, self._commit)
@@ -64,7 +66,7 @@ class Permalog(Reading):
         self._known: set[str] = set()
         self._opened: Final[set[UUID]] = set()
         role = "permalog_importer" if importing else "permalog_writer"
-        self._recorder: Final = Recorder(database, role=role, on_failure=on_failure)
+        self._recorder: Final = Recorder(database, role=role, on_failure=on_failure, spool=spool)
         self._refresh_actions()
 
     @classmethod
@@ -75,14 +77,19 @@ class Permalog(Reading):
         catalogue: Catalogue | Iterable[Action] = (),
         on_failure: FailureHook | None = None,
         importing: bool = False,
+        spool: SpoolSettings | Path | str | None = None,
     ) -> Self:
         """Opens a log in a database that `permalog migrate` has prepared.
 
         Raises:
             DatabaseProblem: it cannot be reached.
             NotMigrated: it has no Permalog schema.
+            SpoolProblem: the settings of the spool cannot be understood.
         """
-        return cls(Database(url), _whole(catalogue), on_failure=on_failure, importing=importing)
+        settings = SpoolSettings.of(spool)
+        log = cls(Database(url), _whole(catalogue), on_failure=on_failure, importing=importing, spool=settings)
+        log._recorder.recover()
+        return log
 
     @classmethod
     def embedded(
@@ -92,6 +99,7 @@ class Permalog(Reading):
         catalogue: Catalogue | Iterable[Action] = (),
         on_failure: FailureHook | None = None,
         importing: bool = False,
+        spool: SpoolSettings | Path | str | None = None,
     ) -> Self:
         """Opens a log in a PostgreSQL of its own under ``path``, which starts and is migrated when needed.
 
@@ -106,21 +114,28 @@ class Permalog(Reading):
         try:
             actions = _whole(catalogue)
             migrate(server.url, actions)
-            return cls(Database(server.url), actions, on_failure=on_failure, importing=importing, server=server)
+            settings = SpoolSettings.of(spool, server.data_dir / "spool")
+            log = cls(
+                Database(server.url), actions, on_failure=on_failure, importing=importing, server=server, spool=settings
+            )
+            log._recorder.recover()
         except BaseException:
             server.stop()
             raise
+        return log
 
     def record(self, event: Event, connection: Any = None) -> Receipt:  # noqa: ANN401  any driver's
         """Records an event: fire-and-forget, or inside the caller's transaction.
 
-        Without a connection it returns at once and MUST NOT raise: what goes wrong is counted and handed to
-        ``on_failure``. With one (psycopg, SQLAlchemy's Connection or Session, Django's, or another DB-API driver's) the
+        Without a connection it returns at once, and the event survives the death of the process. It MUST NOT raise,
+        unless ``PERMALOG_SPOOL_FULL`` says so: what goes wrong is counted and handed to ``on_failure``. The receipt can
+        be waited for. With one (psycopg, SQLAlchemy's Connection or Session, Django's, or another DB-API driver's) the
         event commits with the caller's transaction or not at all.
 
         Raises:
             InvalidEvent: only with a connection: the event breaks a rule. Nothing was written.
             ContentConflict: only with a connection: its key or id was used before with other content.
+            RecorderFull, SpoolProblem: only without, and where ``PERMALOG_SPOOL_FULL`` is ``raise``: not accepted.
         """
         if (capture := capturing(self)) is not None:
             self._check_with_database(event)
@@ -199,77 +214,6 @@ class Permalog(Reading):
             self._refresh_actions()
         return action in self._known
 
-    def erase_user(  # noqa: PLR0913  who, by whom, and what is known of them
-        self,
-        user_id: str,
-        *,
-        actor: Actor | None = None,
-        dry_run: bool = False,
-        also: Collection[str] = (),
-        staff: bool = False,
-        connection: Connection | None = None,
-    ) -> list[ErasedLog]:
-        """Forgets a person: their identities in all logs, and the log that they own.
-
-        Events of others stay as they are, and each organisation's log that is concerned gets a record. The login needs
-        the role ``permalog_privacy``.
-
-        Args:
-            user_id: whose identities arrive blank from then on.
-            actor: who erases; else that of `acting_as`, else the system.
-            dry_run: write nothing, and only say what would go.
-            also: addresses and names of the person that no identity need tell, such as those of an account: they are
-                erased from personal values of others' events, too.
-            staff: the person is one of the product's own; then no customer's log tells that they were erased.
-            connection: erase in its transaction. Then call `bar_user` beforehand: otherwise what others were
-                recording about the person at that moment stays.
-
-        Returns:
-            What was erased, a row for each log; empty where there was nothing.
-
-        Raises:
-            DatabaseProblem: a transaction that recorded something stayed open for too long.
-        """
-        who = actor or current_actor() or Actor.system("permalog")
-        if connection is None and not dry_run:
-            self.bar_user(user_id)
-        with self._joined(connection) as used:
-            return erase_user(used, user_id, who, dry_run=dry_run, also=also, staff=staff)
-
-    def erase_organization(
-        self, organization_id: UUID, *, dry_run: bool = False, connection: Connection | None = None
-    ) -> list[ErasedLog]:
-        """Removes an organisation's log as a whole; what stays is a tombstone, which refuses new events.
-
-        With a connection, call `bar_organization` beforehand.
-        """
-        if connection is None and not dry_run:
-            self.bar_organization(organization_id)
-        with self._joined(connection) as used:
-            return erase_organization(used, organization_id, dry_run=dry_run)
-
-    def bar_user(self, user_id: str) -> None:
-        """The first step of erasing a person: what arrives of them is blank from now on, and their log takes no events.
-
-        Waits for those who were recording at that moment.
-
-        Raises:
-            DatabaseProblem: one of them had not ended after 30 seconds.
-        """
-        bar_user(self._database, user_id)
-
-    def bar_organization(self, organization_id: UUID) -> None:
-        """The first step of erasing an organisation, likewise."""
-        bar_organization(self._database, organization_id)
-
-    @contextmanager
-    def _joined(self, connection: Connection | None) -> Generator[Connection]:
-        if connection is not None:
-            yield connection
-            return
-        with self._database.shared() as own, own.transaction():
-            yield own
-
     def writer(self) -> Writer:
         """A connection of its own for storing many events and learning what became of each, such as an import."""
         return Writer(self._database, "permalog_importer" if self._importing else "permalog_writer")
@@ -288,6 +232,12 @@ class Permalog(Reading):
     def database(self) -> Database:
         """The database, for what builds on the library."""
         return self._database
+
+    @property
+    @override
+    def spools(self) -> Spools:
+        """The spools of all processes that record into this database, as far as they lie in the same folder."""
+        return self._recorder.spools
 
     @property
     def stats(self) -> Stats:

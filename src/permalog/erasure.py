@@ -94,6 +94,16 @@ def erase_organization(connection: Connection, organization_id: UUID, *, dry_run
     return [ErasedLog(*row) for row in connection.execute(query("erase", "organization"), asked).fetchall()]
 
 
+def told_by(database: Database, user_id: str, log_ids: Collection[UUID]) -> set[str]:
+    """The addresses and names that a person's identities in these logs tell; for the login of a reader."""
+    texts: set[str] = set()
+    for log_id in log_ids:
+        with database.reading(log_id) as connection:
+            rows = connection.execute(query("erase", "told_by"), {"log": log_id, "user": user_id}).fetchall()
+        texts.update(text for row in rows for text in row if text is not None)
+    return texts
+
+
 def _bar(database: Database, name: str, whose: dict[str, object], wait: float) -> None:
     with database.shared() as connection:
         connection.execute(query("erase", name), whose)

@@ -10,7 +10,8 @@
     ├── EventNotFound (LookupError)     no such event in this log
     ├── NoEvidence                      no bundle can be made of this log: nothing is signed, or it was erased
     ├── NotSealed                       no signed checkpoint covers the event yet
-    ├── RecorderFull                    the bounded queue is full
+    ├── RecorderFull                    so much waits already, or the recorder is closed
+    ├── SpoolProblem                    the spool cannot be written
     ├── WitnessRefused                  a witness does not cosign a checkpoint; says why
     ├── WitnessUnusable                 the key or the state of a witness cannot be relied on
     ├── WitnessUnreachable              a witness did not answer as witnesses do
@@ -119,7 +120,11 @@ class NotSealed(PermalogError):
 
 
 class RecorderFull(PermalogError):
-    """The recorder's queue is full: the event was not accepted."""
+    """As much as may wait waits already, or the recorder is closed: the event was not accepted."""
+
+
+class SpoolProblem(PermalogError):
+    """The spool cannot be written (full, removed, no right), or set up: the event was not accepted."""
 
 
 class ProofCode(StrEnum):

@@ -1,7 +1,6 @@
 """The recorder: takes events from callers without making them wait, and brings them into the database.
 
-An event that `submit` accepted is written by a background thread, in batches. For now the queue between them is in
-memory: what is in it when the process is killed is lost.
+An event that `submit` accepted lies in a spool on disk; a background thread forwards it from there, in batches.
 """
 
 from __future__ import annotations
@@ -11,65 +10,47 @@ import logging
 import os
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 from weakref import WeakMethod
 
 import psycopg
 
-from permalog.errors import DatabaseProblem, PermalogError, RecorderFull
-from permalog.store import Dated, Writer, has_words, refusal
+from permalog.drain import BATCH_LIMIT, Drain, Tally
+from permalog.errors import DatabaseProblem, InvalidEvent, PermalogError, RecorderFull, SpoolProblem
+from permalog.frames import GIVEN, owner_bytes
+from permalog.receipt import Failure, FailureHook, Receipt, Stats
+from permalog.spool import Spool
+from permalog.spool_purge import Spools
+from permalog.spool_settings import SpoolSettings, place_of
+from permalog.staging import Packer
+from permalog.store import Dated, has_words, refusal
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from permalog.database import Database, Writing
     from permalog.event import Event
-    from permalog.store import Outcome
+
+__all__ = [
+    "Capture",
+    "Failure",
+    "FailureHook",
+    "Receipt",
+    "Recorder",
+    "Stats",
+    "captures",
+    "capturing",
+    "report_to_sentry",
+]
 
 _log: Final = logging.getLogger("permalog")
 
-QUEUE_LIMIT: Final = 100_000
-"""Events that may wait; bounds the memory that an outage of the database costs (about 100 MB)."""
-BATCH_LIMIT: Final = 5_000
 CLOSE_SECONDS: Final = 10.0
+LINGER_SECONDS: Final = 0.05
+"""How long a batch waits for company, unless many wait already or somebody waits for it."""
+_TICK_SECONDS: Final = 1.0
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What `record` returns: the event's id, and whose log it goes to."""
-
-    id: UUID
-    log_id: UUID
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """An event that was not recorded, and why; it holds no personal data."""
-
-    id: UUID
-    log_id: UUID
-    action: str
-    error: PermalogError
-
-
-FailureHook: TypeAlias = Callable[[Failure], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """How many events the recorder has seen since it was made."""
-
-    accepted: int
-    stored: int
-    duplicates: int
-    failed: int
-    waiting: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +76,11 @@ def capturing(log: object) -> Capture | None:
 
 
 class Recorder:
-    """A bounded queue and the thread that drains it.
+    """A spool and the thread that drains it.
 
-    `submit` MUST NOT wait for the database and MUST NOT raise for anything but a programming error. Every event that it
-    does not bring into the database is counted and handed to the hook; a hook that raises is logged, and stops nothing.
+    `submit` MUST NOT wait for the database and MUST NOT raise, unless the settings ask for it, for anything but a
+    programming error. Every event that the database or the spool refuses is counted and handed to the hook; a hook that
+    raises is logged, and stops nothing.
     """
 
     def __init__(
@@ -107,189 +89,238 @@ class Recorder:
         *,
         role: Writing = "permalog_writer",
         on_failure: FailureHook | None = None,
-        limit: int = QUEUE_LIMIT,
+        spool: SpoolSettings | None = None,
     ) -> None:
-        """Starts nothing yet: the thread comes with the first event."""
+        """Starts nothing yet: the thread and the files come with the first event."""
         self._database: Final = database
         self._role: Final[Writing] = role
         self._on_failure: Final = on_failure
-        self._limit: Final = limit
-        self._waiting: deque[Dated] = deque()
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self._in_hand = 0
+        self._settings: Final = spool or SpoolSettings.of(None)
         self._closing = False
         self._give_up_at: float | None = None
-        self._writer: Writer | None = None
-        self._accepted = self._stored = self._duplicates = self._failed = 0
+        self._made: tuple[Spool, Drain] | None = None
+        self._abandoned: object = None
+        self._begin()
         forget = WeakMethod(self._start_afresh)
         os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
 
+    def _begin(self) -> None:
+        self._tally = Tally(self._on_failure)
+        self._packer = Packer()
+        self._lock = threading.Lock()
+        self._wake, self._hurry, self._stopping = threading.Event(), threading.Event(), threading.Event()
+        self._idle = False
+        self._thread: threading.Thread | None = None
+        self._pause = _FIRST_PAUSE
+
+    def _parts(self) -> tuple[Spool, Drain]:
+        """Made when they are needed: a log for tests has no database, and hence no place for a spool."""
+        if self._made is None:
+            with self._lock:
+                if self._made is None:
+                    place = place_of(self._database.url, self._role, self._settings.folder())
+                    spool = Spool(place, self._settings)
+                    self._made = spool, Drain(self._database, self._role, spool, self._packer, self._tally)
+        return self._made
+
     def submit(self, event: Event) -> Receipt:
-        """Takes an event, at once."""
+        """Takes an event, at once.
+
+        Raises:
+            RecorderFull, SpoolProblem: it was not taken; only where the settings say ``raise``.
+        """
         dated = Dated.of(event, datetime.now(UTC))
-        receipt = Receipt(dated.id, event.owner.log_id)
-        with self._changed:
-            refused = self._reason_to_refuse()
-            if refused is None:
-                self._accepted += 1
-                self._waiting.append(dated)
-                self._changed.notify_all()
-        if refused is not None:
-            self._fail(dated, RecorderFull(refused))
-        return receipt
+        if self._closing:
+            return self._drop(dated, RecorderFull("the recorder is closed"))
+        owner = event.owner
+        try:
+            packed = self._packer.pack(*dated)
+            whose = owner_bytes(owner.organization_id, owner.user_id)
+        except (ValueError, TypeError, AttributeError) as error:
+            return self.reject(event, InvalidEvent("event", f"cannot be encoded: {type(error).__name__}"))
+        spool, _ = self._made or self._parts()
+        try:
+            number = spool.append(
+                owner.log_id.bytes, dated.id.bytes, whose, packed.event, packed.identities,
+                0 if event.id is None else GIVEN,
+            )  # fmt: skip
+        except (RecorderFull, SpoolProblem) as error:
+            if packed.carried is not None:
+                self._packer.withdraw(packed.carried)
+            return self._drop(dated, error)
+        if packed.carried is not None:
+            self._packer.introduce(packed.carried, number)
+        if self._idle:
+            self._wake.set()
+        elif self._thread is None:
+            self._start()
+        return Receipt(dated.id, owner.log_id, None, number, self)
+
+    @property
+    def spools(self) -> Spools:
+        """All spools of this database, those of other processes included."""
+        return Spools(self._database.url, self._settings.folder())
 
     def reject(self, event: Event, error: PermalogError) -> Receipt:
         """Counts and reports an event that is refused before it is taken."""
         dated = Dated.of(event, datetime.now(UTC))
-        self._fail(dated, error)
-        return Receipt(dated.id, event.owner.log_id)
+        self._tally.fail(Failure(dated.id, event.owner.log_id, event.action, error))
+        return Receipt(dated.id, event.owner.log_id, error)
+
+    def recover(self) -> None:
+        """Begins to bring in what dead processes have left, if there is anything."""
+        if self._parts()[1].look():
+            self._start()
+
+    def wait_for(self, number: int, timeout: float) -> bool:
+        """Waits until an event is settled; see `Receipt.wait`."""
+        if self._made is None or number > self._made[0].number:
+            raise RuntimeError("another process recorded this event")
+        self._hasten()
+        done = self._tally.wait_for(number, timeout)
+        if done and (error := self._tally.error_of(number)) is not None:
+            raise error
+        return done
 
     def flush(self, timeout: float = CLOSE_SECONDS) -> bool:
         """Waits until everything taken so far is stored or has failed; False if ``timeout`` seconds were too few."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._waiting and not self._in_hand, timeout)
+        if self._made is None:
+            return True
+        self._hasten()
+        return self._tally.wait_for(self._made[0].number, timeout)
 
     def close(self, timeout: float = CLOSE_SECONDS) -> None:
-        """Flushes for up to ``timeout`` seconds, and stops; what is left then has failed, and is reported."""
-        with self._changed:
+        """Flushes for up to ``timeout`` seconds, and stops; what is left then stays in the spool."""
+        with self._lock:
             self._closing = True
             self._give_up_at = time.monotonic() + timeout
-            self._changed.notify_all()
             thread = self._thread
+        self._stopping.set()
+        self._hasten()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
             if thread.is_alive():
                 self._interrupt(thread)
+        if thread is None or not thread.is_alive():
+            self._let_go()
         atexit.unregister(self.close)
 
     @property
     def stats(self) -> Stats:
         """The numbers so far."""
-        with self._changed:
-            return Stats(
-                self._accepted,
-                self._stored,
-                self._duplicates,
-                self._failed,
-                len(self._waiting) + self._in_hand,
-            )
+        tally, spool = self._tally, self._made[0] if self._made is not None else None
+        number = spool.number if spool is not None else 0
+        return Stats(
+            accepted=number,
+            stored=tally.stored,
+            duplicates=tally.duplicates,
+            failed=tally.failed,
+            waiting=max(number - tally.settled, 0),
+            waiting_bytes=spool.waiting_bytes() if spool is not None else 0,
+            oldest_seconds=spool.oldest_seconds(tally.settled) if spool is not None else 0.0,
+            dropped=tally.dropped,
+            quarantined=tally.quarantined,
+            adopted=tally.adopted,
+            damaged=tally.damaged,
+        )
 
-    def _interrupt(self, thread: threading.Thread) -> None:
-        """Ends a drain that waits for a lock or for a server that does not answer; nothing is lost unseen."""
-        if (writer := self._writer) is not None:
-            writer.cancel()
-        thread.join(CLOSE_SECONDS)
-        with self._changed:
-            left, self._waiting = self._waiting, deque()
-            in_hand = self._in_hand if thread.is_alive() else 0
-        for dated in left:
-            self._fail(dated, DatabaseProblem("the recorder was closed before the database took it"))
-        if in_hand:
-            _log.error("permalog: the database does not answer: %d events may not have been recorded", in_hand)
+    def _hasten(self) -> None:
+        self._hurry.set()
+        self._wake.set()
+        if self._thread is None and not self._closing:
+            self._start()
 
-    def _reason_to_refuse(self) -> str | None:
-        if self._closing:
-            return "the recorder is closed"
-        if len(self._waiting) >= self._limit:
-            return f"{self._limit} events wait already"
-        if self._thread is None:
+    def _drop(self, dated: Dated, error: PermalogError) -> Receipt:
+        with self._tally.changed:
+            self._tally.dropped += 1
+        self._tally.fail(Failure(dated.id, dated.event.owner.log_id, dated.event.action, error))
+        if self._settings.when_full == "raise":
+            raise error
+        return Receipt(dated.id, dated.event.owner.log_id, error)
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is not None or self._closing:
+                return
             thread = threading.Thread(target=self._drain, name="permalog-recorder", daemon=True)
             try:
                 thread.start()
             except RuntimeError as error:  # the interpreter is ending, or the system has no thread left
-                return f"the recorder cannot start: {error}"
+                _log.warning("permalog: events wait in the spool, since the recorder cannot start: %s", error)
+                return
             self._thread = thread
             atexit.register(self.close)
-        return None
+
+    def _interrupt(self, thread: threading.Thread) -> None:
+        """Ends a drain that waits for a lock or for a server that does not answer."""
+        self._parts()[1].cancel()
+        thread.join(CLOSE_SECONDS)
+        if thread.is_alive():
+            _log.error("permalog: the database does not answer; what waits is left to the next process")
+
+    def _let_go(self) -> None:
+        if self._made is None:
+            return
+        spool, drain = self._made
+        drain.close()
+        if spool.number > self._tally.settled:
+            _log.warning(
+                "permalog: %d events wait in the spool for the next process", spool.number - self._tally.settled
+            )
+        spool.close()
 
     def _drain(self) -> None:
-        pause = _FIRST_PAUSE
-        while batch := self._next_batch():
+        spool, drain = self._parts()
+        while True:
             try:
-                self._writer = self._writer or Writer(self._database, self._role)
-                self._settle(batch, self._writer.store(batch))
-                pause = _FIRST_PAUSE
-            except (psycopg.Error, DatabaseProblem) as error:
-                self._drop_writer()
-                problem = refusal(error) if has_words(error) else error
-                reason = str(problem) if isinstance(problem, DatabaseProblem) else type(error).__name__
-                if pause == _FIRST_PAUSE:
-                    _log.warning("permalog: events wait, since the database does not take them: %s", reason)
-                if not self._put_back(batch, pause):
-                    self._give_up(batch, reason)
-                pause = min(pause * 2, _LONGEST_PAUSE)
-            except Exception as error:  # noqa: BLE001  see below
-                # Whatever it is: the thread must live on, and these events must not vanish unseen.
-                _log.exception("permalog: a batch of %d events could not be stored", len(batch))
-                for dated in batch:
-                    self._fail(dated, PermalogError(f"the recorder failed: {type(error).__name__}"))
-                self._done(0, 0)
-        self._drop_writer()
+                spool.tidy()
+                moved = drain.step(only_own=self._closing)
+            except (psycopg.Error, DatabaseProblem, OSError) as error:
+                drain.drop_writer()
+                if self._is_out_of_time():
+                    break
+                self._back_off(error)
+                continue
+            self._pause = _FIRST_PAUSE
+            if self._closing and (not moved or self._is_out_of_time()):
+                break
+            if not moved:
+                self._rest(spool)
+            elif moved < BATCH_LIMIT // 2:
+                self._hurry.wait(LINGER_SECONDS)
+        drain.drop_writer()
 
-    def _drop_writer(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close()
+    def _is_out_of_time(self) -> bool:
+        return self._give_up_at is not None and time.monotonic() >= self._give_up_at
 
-    def _give_up(self, batch: list[Dated], reason: str) -> None:
-        """When closing and out of time: this batch has failed, and so has what waits, without another attempt."""
-        with self._changed:
-            left, self._waiting = self._waiting, deque()
-        for dated in (*batch, *left):
-            self._fail(dated, DatabaseProblem(f"the recorder was closed before the database took it: {reason}"))
-        self._done(0, 0)
+    def _back_off(self, error: Exception) -> None:
+        problem = refusal(error) if has_words(error) else error
+        reason = str(problem) if isinstance(problem, DatabaseProblem) else type(error).__name__
+        if self._pause == _FIRST_PAUSE:
+            what = "their spool cannot be read" if isinstance(error, OSError) else "the database does not take them"
+            _log.warning("permalog: events wait, since %s: %s", what, reason)
+        if self._give_up_at is None:
+            self._stopping.wait(self._pause)
+        else:
+            time.sleep(max(min(self._pause, self._give_up_at - time.monotonic()), 0))
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
-    def _next_batch(self) -> list[Dated]:
-        with self._changed:
-            self._changed.wait_for(lambda: bool(self._waiting) or self._closing)
-            batch = [self._waiting.popleft() for _ in range(min(BATCH_LIMIT, len(self._waiting)))]
-            self._in_hand = len(batch)
-            return batch
-
-    def _put_back(self, batch: list[Dated], pause: float) -> bool:
-        """Keeps a batch for later, and waits; False when closing and out of time."""
-        with self._changed:
-            if self._give_up_at is not None and time.monotonic() >= self._give_up_at:
-                return False
-            self._waiting.extendleft(reversed(batch))
-            self._in_hand = 0
-            left = None if self._give_up_at is None else self._give_up_at - time.monotonic()
-            self._changed.wait_for(lambda: self._closing and left is None, pause if left is None else min(pause, left))
-            return True
-
-    def _settle(self, batch: list[Dated], outcomes: list[Outcome]) -> None:
-        for dated, outcome in zip(batch, outcomes, strict=True):
-            if outcome.error is not None:
-                self._fail(dated, outcome.error)
-        statuses = [outcome.status for outcome in outcomes]
-        self._done(statuses.count("created"), statuses.count("duplicate"))
-
-    def _done(self, stored: int, duplicates: int) -> None:
-        with self._changed:
-            self._stored += stored
-            self._duplicates += duplicates
-            self._in_hand = 0
-            self._changed.notify_all()
-
-    def _fail(self, dated: Dated, error: PermalogError) -> None:
-        failure = Failure(dated.id, dated.event.owner.log_id, dated.event.action, error)
-        with self._changed:
-            self._failed += 1
-        _log.error("permalog: event %s (%s) was not recorded: %s", failure.id, failure.action, error)
-        if self._on_failure is not None:
-            try:
-                self._on_failure(failure)
-            except Exception:  # noqa: BLE001  somebody else's code must not end the drain
-                _log.exception("permalog: the failure hook failed")
+    def _rest(self, spool: Spool) -> None:
+        """Until there is something to do."""
+        self._hurry.clear()
+        self._idle = True
+        if self._tally.settled >= spool.number and not self._closing:
+            self._wake.wait(_TICK_SECONDS)
+        self._idle = False
+        self._wake.clear()
 
     def _start_afresh(self) -> None:
-        # The parent keeps its thread, its connection and what waits; a child that drained them too would do so twice.
-        self._changed = threading.Condition()
-        self._waiting = deque()
-        self._thread = None
-        self._in_hand = 0
-        self._abandoned, self._writer = self._writer, None
+        # The parent keeps its thread, its connection and its spool; a child that drained it too would do so twice.
+        made, self._made = self._made, None
+        if made is not None:
+            made[0].start_afresh()
+            self._abandoned = made[1].abandon()
+        self._begin()
 
 
 def report_to_sentry(failure: Failure) -> None:

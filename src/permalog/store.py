@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self, TypeAlias
+from uuid import UUID
 
 import psycopg
 
@@ -17,20 +19,22 @@ from permalog.errors import (
     NotMigrated,
     PermalogError,
 )
+from permalog.frames import GIVEN
 from permalog.ids import IdMaker, microseconds
 from permalog.sql import query
-from permalog.staging import Batch
+from permalog.staging import IDENTITIES_KEPT, Batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-    from uuid import UUID
 
     from permalog.database import Connection, Database, Writing
     from permalog.event import Event
+    from permalog.frames import Frame
     from permalog.identity import Identity
 
-_IDENTITIES_KEPT: Final = 50_000
+_BREATH: Final = 256
+"""Lines between two moments in which other threads may go on."""
 _CONSTRAINTS: Final = {
     "event_action": InvalidEvent("action", "is not in the catalogue; declare it and run `permalog migrate`"),
     "event_id": InvalidEvent("id", "its time is not occurred_at"),
@@ -47,6 +51,15 @@ _SYSTEMIC: Final[dict[str, PermalogError]] = {
     "3F000": _NO_SCHEMA,
     "42501": DatabaseProblem("this login may not record events: GRANT permalog_writer to it"),
 }
+
+_MAYBE_OF_ONE: Final = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.ProgrammingError,
+    psycopg.InternalError,
+    ContentConflict,
+)
+"""What one event of a batch may be the cause of: see `is_about_the_event`."""
 
 ids: Final = IdMaker()
 """The process's one maker of event ids: they increase strictly within equal times."""
@@ -87,6 +100,22 @@ class Prepared(NamedTuple):
     batch: Batch
 
 
+class _Place(NamedTuple):
+    """Where an event is to stand, and whether it brought its id with it."""
+
+    log_id: UUID
+    id: UUID
+    given: bool
+
+    @classmethod
+    def of(cls, frame: Frame) -> Self:
+        return cls(UUID(bytes=frame.log_id), UUID(bytes=frame.event_id), bool(frame.flags & GIVEN))
+
+    @classmethod
+    def of_event(cls, event: Dated) -> Self:
+        return cls(event.event.owner.log_id, event.id, event.event.id is not None)
+
+
 class Writer:
     """A connection in a writer's role, and what it knows to be committed. For one thread at a time.
 
@@ -100,8 +129,12 @@ class Writer:
         self._opened: Final[set[UUID]] = set()
         self._known: Final[OrderedDict[tuple[UUID, Identity], bytes]] = OrderedDict()
         self._acting_for = ""
-        self._connection.execute(query("store", "create_incoming"))
-        self._connection.execute(query("store", "create_incoming_identity"))
+        try:
+            self._connection.execute(query("store", "create_incoming"))
+            self._connection.execute(query("store", "create_incoming_identity"))
+        except BaseException:
+            self._connection.close()
+            raise
 
     @property
     def is_broken(self) -> bool:
@@ -135,19 +168,30 @@ class Writer:
         try:
             self._open_logs(events)
             return self._store_together(prepared)
-        except (
-            psycopg.DataError,
-            psycopg.IntegrityError,
-            psycopg.ProgrammingError,
-            psycopg.InternalError,
-            ContentConflict,
-        ) as error:
+        except _MAYBE_OF_ONE as error:
             if not is_about_the_event(error):
                 raise
             if len(events) == 1:
                 return [Outcome("rejected", events[0].id, refusal(error))]
             half = len(events) // 2
             return self.store(events[:half]) + self.store(events[half:])
+
+    def forward(self, frames: Sequence[Frame]) -> list[Outcome]:
+        """Stores what a spool holds, like `store`: its lines go to the database as they are.
+
+        Raises:
+            psycopg.Error: as for `store`.
+        """
+        try:
+            self._open_owners(frames)
+            return self._forward_together(frames)
+        except _MAYBE_OF_ONE as error:
+            if not is_about_the_event(error):
+                raise
+            if len(frames) == 1:
+                return [Outcome("rejected", UUID(bytes=frames[0].event_id), refusal(error))]
+            half = len(frames) // 2
+            return self.forward(frames[:half]) + self.forward(frames[half:])
 
     def cancel(self) -> None:
         """Ends the statement that runs, from another thread."""
@@ -171,6 +215,36 @@ class Writer:
             )
             self._opened.update(owners)
 
+    def _open_owners(self, frames: Sequence[Frame]) -> None:
+        owners = {frame.log_id: frame.owner for frame in frames}
+        rows = [(UUID(bytes=log_id), *owner.decode().split("/", 1)) for log_id, owner in owners.items()]
+        rows = [row for row in rows if row[0] not in self._opened]
+        if rows:
+            self._connection.execute(
+                query("store", "open_logs"),
+                {
+                    "log_ids": [log_id for log_id, _, _ in rows],
+                    "organization_ids": [UUID(name) if kind == "organization" else None for _, kind, name in rows],
+                    "user_ids": [name if kind == "user" else None for _, kind, name in rows],
+                },
+            )
+            self._opened.update(log_id for log_id, _, _ in rows)
+
+    def _forward_together(self, frames: Sequence[Frame]) -> list[Outcome]:
+        lines: list[bytes] = []
+        for place, frame in enumerate(frames):
+            lines.append(b"%d\t%b" % (place, frame.event))
+            if not place % _BREATH:
+                time.sleep(0)
+        with self._connection.transaction():
+            self._copy(query("store", "copy_incoming"), lines)
+            if identities := {frame.identities: None for frame in frames if frame.identities}:
+                self._copy(query("store", "copy_incoming_identity"), list(identities))
+            stored, count = self._connection.execute(query("store", "store_incoming")).fetchone() or (None, 0)
+            if count == len(frames):
+                return [Outcome("created", UUID(bytes=frame.event_id)) for frame in frames]
+            return self._judge([_Place.of(frame) for frame in frames], stored or [])
+
     def _store_together(self, prepared: Prepared) -> list[Outcome]:
         events, batch = prepared
         with self._connection.transaction():
@@ -181,19 +255,18 @@ class Writer:
             if count == len(events):
                 outcomes = [Outcome("created", event.id) for event in events]
             else:
-                outcomes = self._judge(events, stored or [])
+                outcomes = self._judge([_Place.of_event(event) for event in events], stored or [])
         if count == len(events):
             self._remember(batch)
         return outcomes
 
-    def _judge(self, events: Sequence[Dated], stored: list[UUID]) -> list[Outcome]:
-        outcomes = [Outcome("created", event.id) for event in events]
+    def _judge(self, places: Sequence[_Place], stored: list[UUID]) -> list[Outcome]:
+        outcomes = [Outcome("created", place.id) for place in places]
         once: set[tuple[UUID, UUID]] = set()
-        for event in events:
-            place = (event.event.owner.log_id, event.id)
-            if event.event.id is not None and place in once:
+        for log_id, event_id, given in places:
+            if given and (log_id, event_id) in once:
                 raise ContentConflict("id")  # one id twice in a batch: split it, so that each is judged by itself
-            once.add(place)
+            once.add((log_id, event_id))
         for place, event_id, same, by_key in self._connection.execute(
             query("store", "judge_incoming"), {"stored": stored}
         ):
@@ -212,7 +285,7 @@ class Writer:
     def _remember(self, batch: Batch) -> None:
         # Only committed identities may be referred to again.
         self._known.update(batch.fresh)
-        while len(self._known) > _IDENTITIES_KEPT:
+        while len(self._known) > IDENTITIES_KEPT:
             self._known.popitem(last=False)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from permalog import Event, Owner, Resource
-from permalog.erasure import erase_alone
+from permalog.erasure import erase_alone, told_by
 from permalog_server.journal import note, noted
 from permalog_server.rejects import purge
 from permalog_server.sql import query
@@ -155,6 +155,7 @@ class Office:
         """None where another erasure was quicker, or there was nothing any more."""
         self._open()
         self._log.bar_user(user_id)
+        self._purge_spools(user_id)
         with self._log.database.shared() as connection, connection.transaction():
             erase_alone(connection)
             account = _account_of(connection, user_id)
@@ -172,6 +173,7 @@ class Office:
     def _erase_organization(self, organization: UUID, actor: Actor) -> tuple[_Counts, list[ErasedLog]] | None:
         self._open()
         self._log.bar_organization(organization)
+        self._log.spools.purge_organization(organization)
         with self._log.database.shared() as connection, connection.transaction():
             erase_alone(connection)
             counts = _counts_of(connection, organization)
@@ -183,6 +185,14 @@ class Office:
             what = {"organization_id": str(organization), "events": sum(one.events for one in found)}
             self._record(connection, Resource("organization", str(organization)), what, actor)
         return counts, found
+
+    def _purge_spools(self, user_id: str) -> None:
+        """In files of events that are still on their way, and of those that were refused."""
+        with self._log.database.shared() as connection, connection.transaction():
+            account = _account_of(connection, user_id)
+            found = self._log.erase_user(user_id, dry_run=True, also=account.texts, connection=connection)
+        told = told_by(self._log.database, user_id, [one.log_id for one in found])
+        self._log.spools.purge_user(user_id, {*account.texts, *told})
 
     def _open(self) -> None:
         """Before the transaction: opening a log takes another connection, and who waits for one must not hold one."""

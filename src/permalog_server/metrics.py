@@ -45,10 +45,14 @@ class RecorderMetrics:
         """What Prometheus reads."""
         stats = self._log.stats
         events = CounterMetricFamily("permalog_recorder_events", "Events by what became of them.", labels=["result"])
-        for result in ("accepted", "stored", "duplicates", "failed"):
+        for result in ("accepted", "stored", "duplicates", "failed", "dropped", "quarantined", "adopted", "damaged"):
             events.add_metric([result], getattr(stats, result))
         yield events
         yield GaugeMetricFamily("permalog_recorder_waiting", "Events that wait for the database.", stats.waiting)
+        yield GaugeMetricFamily("permalog_recorder_waiting_bytes", "Their size in the spool.", stats.waiting_bytes)
+        yield GaugeMetricFamily(
+            "permalog_recorder_oldest_seconds", "For how long the oldest has waited.", stats.oldest_seconds
+        )
 
 
 class SealerMetrics:

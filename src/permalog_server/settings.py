@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from typing_extensions import override
 
 from permalog.errors import InvalidQuery
+from permalog.spool_settings import GROUP_MILLISECONDS, SPOOL_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -179,6 +180,26 @@ class Settings:
         metadata=_about(
             "PERMALOG_CLONE_FROM", "Where an analysis clones {repository} from, over HTTPS or by path; else github.com"
         ),
+    )
+    spool_dir: Path | None = field(
+        default=None,
+        metadata=_about(
+            "PERMALOG_SPOOL_DIR", "The folder in which recorded events lie until the database has them", is_path=True
+        ),
+    )
+    spool_fsync: str = field(
+        default=str(GROUP_MILLISECONDS),
+        metadata=_about(
+            "PERMALOG_SPOOL_FSYNC", "When they are forced to disk: none, each, or after so many milliseconds"
+        ),
+    )
+    spool_limit: str = field(
+        default=str(SPOOL_LIMIT),
+        metadata=_about("PERMALOG_SPOOL_LIMIT", "The bytes that may wait, for each process"),
+    )
+    spool_full: str = field(
+        default="drop",
+        metadata=_about("PERMALOG_SPOOL_FULL", "What becomes of an event that cannot be spooled: drop or raise"),
     )
     sentry_dsn: str | None = field(
         default=None,

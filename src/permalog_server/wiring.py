@@ -17,6 +17,7 @@ from permalog.migrate import migrate
 from permalog.outside import SealedFolder
 from permalog.record import report_to_sentry
 from permalog.signing import Signing
+from permalog.spool_settings import SpoolSettings
 from permalog_server.settings import Settings
 from permalog_server.sql import steps
 from security_agent.actions import CATALOGUE
@@ -92,6 +93,15 @@ def sealed_folder(place: Place) -> SealedFolder:
     return SealedFolder(chosen.sealed_dir or (place.data_dir or chosen.data_dir) / "sealed")
 
 
+def spool_settings(place: Place) -> SpoolSettings:
+    """How events are spooled; unless told otherwise, an embedded database's lie beside it.
+
+    Raises:
+        SpoolProblem: a variable cannot be understood.
+    """
+    return SpoolSettings.of(None, None if place.data_dir is None else place.data_dir / "spool")
+
+
 def operator_at_console() -> Actor:
     """Whoever runs a command: a member of staff, by the name of their login; the number where it has none."""
     try:
@@ -131,7 +141,8 @@ def open_log(place: Place | None = None, *, importing: bool = False) -> Generato
             yield log
         return
     hook = report_to_sentry if settings().sentry_dsn else None
-    with Permalog.connect(place.url, catalogue=CATALOGUE, on_failure=hook, importing=importing) as log:
+    spool = spool_settings(place)
+    with Permalog.connect(place.url, catalogue=CATALOGUE, on_failure=hook, importing=importing, spool=spool) as log:
         yield log
 
 

@@ -8,7 +8,9 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -23,8 +25,9 @@ from asking import ask, value
 from line import Line
 from permalog import Actor, Event, Owner, Resource
 from permalog.client import Permalog
-from permalog.errors import ContentConflict, DatabaseProblem, InvalidEvent, RecorderFull
+from permalog.errors import ContentConflict, InvalidEvent, RecorderFull
 from permalog.record import Failure, Recorder, report_to_sentry
+from permalog.spool_settings import SpoolSettings
 
 OWNER = Owner.user("u_1")
 
@@ -198,18 +201,33 @@ def test_a_hook_that_raises_is_logged_and_stops_nothing(database: str, caplog: p
     assert caplog.text.count("the failure hook failed") == 2
 
 
-def test_a_full_queue_refuses_and_says_so(log: Permalog, lock: psycopg.Connection, failures: list[Failure]) -> None:
-    recorder = Recorder(log.database, limit=10, on_failure=failures.append)
-    recorder.submit(event(0))
-    until(lambda: recorder._in_hand == 1)
-    for n in range(1, 16):
-        recorder.submit(event(n))
-    assert recorder.stats.waiting == 11
-    assert recorder.stats.failed == 5
-    assert {str(failure.error) for failure in failures} == {"10 events wait already"}
+def test_a_full_spool_refuses_and_says_so(
+    log: Permalog, lock: psycopg.Connection, failures: list[Failure], tmp_path: Path
+) -> None:
+    recorder = Recorder(log.database, spool=SpoolSettings(tmp_path, limit=3_000), on_failure=failures.append)
+    taken = sum(recorder.submit(event(n)).accepted for n in range(16))
+    assert 0 < taken < 16
+    assert recorder.stats.waiting == taken
+    assert recorder.stats.failed == recorder.stats.dropped == len(failures) == 16 - taken
+    assert {type(failure.error) for failure in failures} == {RecorderFull}
+    assert "bytes wait already" in str(failures[0].error)
     lock.commit()
     recorder.close()
-    assert recorder.stats.stored == 11
+    assert recorder.stats.stored == taken
+
+
+def test_a_full_spool_raises_where_that_is_asked_for(
+    log: Permalog, lock: psycopg.Connection, failures: list[Failure], tmp_path: Path
+) -> None:
+    spool = SpoolSettings(tmp_path, limit=3_000, when_full="raise")
+    recorder = Recorder(log.database, spool=spool, on_failure=failures.append)
+    while not failures:
+        with suppress(RecorderFull):
+            recorder.submit(event())
+    with pytest.raises(RecorderFull):
+        recorder.submit(event())
+    lock.commit()
+    recorder.close()
 
 
 def until(condition: Any) -> None:
@@ -232,36 +250,48 @@ def test_closing_flushes_and_what_comes_later_has_failed(database: str, failures
     log.close()
 
 
-def test_closing_while_the_table_is_locked_ends_and_reports_what_is_left(
-    log: Permalog, lock: psycopg.Connection, failures: list[Failure]
+def test_closing_while_the_table_is_locked_ends_and_leaves_the_rest_to_the_next(
+    log: Permalog, lock: psycopg.Connection, failures: list[Failure], caplog: pytest.LogCaptureFixture
 ) -> None:
     recorder = Recorder(log.database, on_failure=failures.append)
-    recorder.submit(event(0))
-    until(lambda: recorder._in_hand == 1)
-    for n in range(1, 20):
+    for n in range(20):
         recorder.submit(event(n))
+    assert not recorder.flush(0.2)
     started = time.monotonic()
     recorder.close(0.2)
     assert time.monotonic() - started < 10
     lock.commit()
-    assert recorder.stats.failed == len(failures) == 20
-    assert {type(failure.error) for failure in failures} == {DatabaseProblem}
+    assert recorder.stats.waiting == 20
+    assert failures == []
+    assert "20 events wait in the spool for the next process" in caplog.text
     assert numbers(log) == []
+    following = Recorder(log.database)
+    following.recover()
+    until(lambda: following.stats.adopted == 20)
+    following.close()
+    assert numbers(log) == [f"t_{n}" for n in range(20)]
 
 
-def test_closing_while_the_database_is_away_ends_and_reports_what_is_left(
-    far: Permalog, line: Line, failures: list[Failure]
+def test_closing_while_the_database_is_away_ends_and_leaves_the_rest_to_the_next(
+    far: Permalog, line: Line, failures: list[Failure], tmp_path: Path
 ) -> None:
+    spool = SpoolSettings(tmp_path)
     line.cut()
-    recorder = Recorder(far.database, on_failure=failures.append)
+    recorder = Recorder(far.database, on_failure=failures.append, spool=spool)
     for n in range(20):
         recorder.submit(event(n))
     recorder.close(0.2)
-    assert len(failures) == recorder.stats.failed == 20
-    assert recorder.stats.waiting == 0
+    assert failures == []
+    assert recorder.stats.waiting == 20
+    line.mend()
+    following = Recorder(far.database, spool=spool)
+    following.recover()
+    until(lambda: following.stats.adopted == 20)
+    following.close()
+    assert numbers(far) == [f"t_{n}" for n in range(20)]
 
 
-def test_a_system_without_a_thread_left_raises_nothing_into_the_caller(
+def test_a_system_without_a_thread_left_raises_nothing_into_the_caller_and_loses_nothing(
     log: Permalog, failures: list[Failure], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: threading.Thread) -> None:
@@ -270,11 +300,11 @@ def test_a_system_without_a_thread_left_raises_nothing_into_the_caller(
     recorder = Recorder(log.database, on_failure=failures.append)
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
-        recorder.submit(event(1))
-    assert [type(failure.error) for failure in failures] == [RecorderFull]
+        assert recorder.submit(event(1)).accepted
     recorder.submit(event(2))
     recorder.close()
-    assert numbers(log) == ["t_2"]
+    assert failures == []
+    assert numbers(log) == ["t_1", "t_2"]
 
 
 def test_many_threads_record_at_once(log: Permalog) -> None:

@@ -25,3 +25,6 @@ FROM permalog.erase_user(%(user)s, %(actor)s::json, %(dry_run)s, %(also)s, %(sta
 
 -- name: organization
 SELECT log_id, organization_id, user_id, identities, removed FROM permalog.erase_organization(%(organization)s, %(dry_run)s);
+
+-- name: told_by
+SELECT DISTINCT email, name FROM permalog.identity WHERE log_id = %(log)s AND actor_id = %(user)s;

@@ -63,6 +63,7 @@ WITH claimed AS (
     FROM incoming_identity AS n
     WHERE CASE WHEN n.event_id IS NULL THEN (n.log_id, n.commitment) IN (SELECT log_id, identity FROM stored)
                ELSE (n.log_id, n.event_id) IN (SELECT log_id, id FROM stored) END
+    ON CONFLICT DO NOTHING   -- an identity travels with each event of a spool until it is known to be here
 )
 SELECT CASE WHEN count(*) < (SELECT count(*) FROM incoming) THEN array_agg(id) END, count(*) FROM stored;
 
