@@ -30,8 +30,11 @@ def audited(site: Site, people: People) -> Owner:
     for number in range(4):
         actor = SAM if number == 3 else Actor.user(f"u_{number}", email=f"u{number}@tests.example")
         site.log.record(
-            Event(owner=owner, action=ACTION, actor=actor, resource=Resource("security_finding", f"f_{number}"))
-        )
+            Event(
+                owner=owner, action=ACTION, actor=actor, resource=Resource("security_finding", f"f_{number}"),
+                before_state={"status": "open"}, after_state={"status": "ignored"}, metadata={"reason": "tolerable_risk"},
+            )
+        )  # fmt: skip
     site.log.flush()
     sealed(site, owner)
     return owner
