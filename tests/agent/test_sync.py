@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from github import ask, open_alert, real_alerts, real_repositories
+from github import ask, open_alert
 from permalog import Actor, Owner
 from permalog_server.standin import Fault, StandIn
 from security_agent import configuration, installation, repository, schedule, sync
@@ -65,45 +65,6 @@ def test_all_events_of_a_sync_have_its_id_and_whoever_started_it(connected: Agen
         "trigger": "manual", "scope": "all", "repositories": 2, "created": 3, "updated": 0, "unchanged": 0,
         "errors": 0, "stale": 0, "disabled": 0, "failures": [], "stale_repositories": [], "disabled_repositories": [],
     }  # fmt: skip
-
-
-@pytest.mark.data
-@pytest.mark.slow
-def test_the_4000_alerts_are_findings_with_their_deadlines_and_raw(
-    agent: Agent, octo: tuple[StandIn, dict[str, int]]
-) -> None:
-    github, installations = octo
-    days = {"critical": 15, "high": 30, "medium": 45, "low": 90}
-    with ask(github) as client:
-        made = replace(agent, github=client)
-        owners = {login: Owner.user(login) for login in installations}
-        for login, number in installations.items():
-            installation.connect(made, owners[login], number, BY)
-            sync.sync(made, owners[login], BY)
-        count = 0
-        for place in real_repositories():
-            owner = owners[place["owner"]["login"]]
-            with agent.looking() as connection:
-                rows = connection.execute(
-                    "SELECT source_id, raw || raw_people, deadline, severity FROM security_agent.finding"
-                    " WHERE log_id = %s AND repository_id = %s",
-                    (owner.log_id, place["id"]),
-                ).fetchall()
-            stored = {int(number): rest for number, *rest in rows}
-            for alert in real_alerts(place["full_name"]):
-                raw, deadline, severity = stored.pop(alert["number"])
-                assert raw == alert
-                detected = datetime.fromisoformat(alert["created_at"])
-                assert deadline == detected + timedelta(days=days[severity])
-                count += 1
-            assert not stored
-        assert count == 4000
-        created = [agent.log.summary(owner, action=["security.finding.created"]).total for owner in owners.values()]
-        assert sum(created) == 4000
-        for owner in owners.values():
-            total = agent.log.summary(owner).total
-            sync.sync(made, owner, BY)
-            assert agent.log.summary(owner).total == total + 2
 
 
 def test_a_repository_that_vanished_is_stale_and_leaves_the_selection(connected: Agent, github: StandIn) -> None:
