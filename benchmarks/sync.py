@@ -1,22 +1,25 @@
-"""Taking in alerts beside one upsert a row: alerts a second, statements an alert, peak memory.
+"""Syncing alerts beside one upsert a row: alerts a second, statements an alert, peak memory.
 
     python -m benchmarks.sync [--alerts 4000] [--url URL] [--folder FOLDER]
 
-Alerts come in pages of 100 from memory, so that no network is measured; ours are taken in with findings, events,
-deadlines and identities, each page in one transaction. The peer upserts each alert by itself into the same table,
-within the same transactions, and records nothing. Then all of them come a second time, unchanged.
+*Taking in*: pages of 100 come from memory, so that no network is measured. Ours are taken in with findings, events,
+deadlines and identities, each page in one transaction; the peer upserts each alert by itself into the same table, in
+the same transactions, and records nothing. *A sync*: the same from a stand-in for GitHub in a process of its own, over
+HTTP, four repositories; the peer reads the same pages, one repository after the other. Each comes once new and once
+unchanged. Memory is what Python held at most, of a run of its own, since watching it takes time.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import time
 import tracemalloc
 from collections import Counter
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import orjson
 import psycopg
@@ -26,68 +29,111 @@ from benchmarks.place import prepared
 from permalog import Actor, Owner, Permalog
 from permalog.catalogue import BUILT_IN
 from permalog.migrate import migrate
+from permalog_server.standin import StandIn, World
+from permalog_server.standin.documents import Advisory, alert
+from security_agent import installation, sync
 from security_agent.actions import CATALOGUE
 from security_agent.agent import Acting, Agent
 from security_agent.alert import read_alert
+from security_agent.github import GitHub
 from security_agent.intake import Intake
 from security_agent.sql import query, steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable
+    from multiprocessing.connection import Connection
 
+Work: TypeAlias = "Callable[[Agent, Owner], object]"
 PAGE: Final = 100
-_OURS, _PEER = Owner.user("ours"), Owner.user("peer")
+_BY: Final = Acting(Actor.user("u_1"), "api")
 _FIRST: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _SEVERITIES: Final = ("critical", "high", "medium", "low")
+_INSTALLATION: Final = 1
+_NAMES: Final = tuple(f"acme/repository-{number}" for number in range(4))
+_UPSERT: Final = query("intake", "add").replace(
+    "DO NOTHING\nRETURNING source_id, id",
+    "DO UPDATE SET raw = excluded.raw, status = excluded.status, severity = excluded.severity",
+)
 
 
-def alert(number: int) -> dict[str, Any]:
+def made(full_name: str, number: int) -> dict[str, Any]:
     """An alert of about the size of a real one (3 kB)."""
-    at = (_FIRST + timedelta(minutes=number)).isoformat()
-    return {
-        "number": number, "state": "open", "created_at": at, "updated_at": at,
-        "html_url": f"https://github.example/acme/web/security/dependabot/{number}",
-        "dependency": {
-            "package": {"ecosystem": "npm", "name": f"package-{number % 400}"}, "manifest_path": "package.json",
-            "scope": "runtime",
-        },
-        "security_advisory": {
-            "ghsa_id": f"GHSA-{number:04d}-aaaa-bbbb"[:19], "cve_id": None, "summary": f"Fault {number}",
-            "description": "What it does, and how. " * 120, "severity": _SEVERITIES[number % 4],
-        },
-        "security_vulnerability": {"vulnerable_version_range": "< 2", "first_patched_version": {"identifier": "2"}},
-    }  # fmt: skip
+    advisory = Advisory(
+        f"GHSA-{number:04d}-aaaa-bbbb"[:19], None, "npm", f"package-{number % 400}", _SEVERITIES[number % 4],
+        f"Fault {number}", "What it does, and how. " * 60, "< 2", "2",
+    )  # fmt: skip
+    return alert(full_name, number, advisory, f"{_FIRST + timedelta(minutes=number):%Y-%m-%dT%H:%M:%SZ}")
 
 
 def pages(count: int) -> Generator[list[dict[str, Any]]]:
     """The alerts, made as they are asked for."""
     for start in range(1, count + 1, PAGE):
-        yield [alert(number) for number in range(start, min(start + PAGE, count + 1))]
+        yield [made(_NAMES[0], number) for number in range(start, min(start + PAGE, count + 1))]
 
 
-def ours(agent: Agent, count: int) -> None:
-    """Takes all in."""
-    intake = Intake(agent, _OURS, 1, "acme/web", Acting(Actor.user("u_1"), "api"), "sync")
-    for page in pages(count):
-        with agent.changing(_OURS) as connection:
-            intake.take(connection, [read_alert(raw) for raw in page])
+def taking_in(count: int) -> Work:
+    """Ours, from memory."""
+
+    def work(agent: Agent, owner: Owner) -> None:
+        intake = Intake(agent, owner, 1, _NAMES[0], _BY, "sync")
+        for page in pages(count):
+            with agent.changing(owner) as connection:
+                intake.take(connection, [read_alert(raw) for raw in page])
+
+    return work
 
 
-def peer(agent: Agent, count: int) -> None:
-    """One upsert a row."""
-    upsert = query("intake", "add").replace(
-        "DO NOTHING\nRETURNING source_id, id",
-        "DO UPDATE SET raw = excluded.raw, status = excluded.status, severity = excluded.severity",
-    )
+def upserting(agent: Agent, owner: Owner, given: Iterable[list[dict[str, Any]]], repository_id: int = 1) -> None:
+    """The peer: one upsert a row."""
     place = {
-        "log": _PEER.log_id, "repository_id": 1, "repository": "acme/web", "source": "dependabot",
+        "log": owner.log_id, "repository_id": repository_id, "repository": _NAMES[0], "source": "dependabot",
         "now": agent.clock(),
     }  # fmt: skip
-    for page in pages(count):
-        with agent.changing(_PEER) as connection:
+    for page in given:
+        with agent.changing(owner) as connection:
             for raw in page:
                 row = orjson.dumps([{**read_alert(raw), "deadline": None}]).decode()
-                connection.execute(upsert, {**place, "alerts": row})  # pyright: ignore[reportArgumentType, reportCallIssue]
+                connection.execute(_UPSERT, {**place, "alerts": row})  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+def syncing(agent: Agent, owner: Owner) -> None:
+    """Ours, from the stand-in; the first time the installation is connected before."""
+    if installation.read(agent, owner) is None:
+        installation.connect(agent, owner, _INSTALLATION, _BY)
+    sync.sync(agent, owner, _BY)
+
+
+def upserting_from_github(agent: Agent, owner: Owner) -> None:
+    """The peer, likewise."""
+    for number, name in enumerate(_NAMES, start=1):
+        upserting(agent, owner, agent.asking().alerts(_INSTALLATION, name), number)
+
+
+@contextmanager
+def github(count: int) -> Generator[GitHub]:
+    """The stand-in in a process of its own, with so many alerts in all."""
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    process = spawn.Process(target=_stand_in, args=(there, count))
+    process.start()
+    try:
+        app_id, key, url = here.recv()
+        with GitHub(app_id, key, url) as asked:
+            yield asked
+    finally:
+        here.send("the end")
+        process.join(30)
+
+
+def _stand_in(pipe: Connection, count: int) -> None:
+    world = World()
+    world.install("acme", _NAMES, id=_INSTALLATION)
+    for number in range(1, count + 1):
+        name = _NAMES[number % len(_NAMES)]
+        world.put(name, made(name, number))
+    with StandIn(world) as running:
+        pipe.send((running.app_id, running.private_key, running.url))
+        pipe.recv()
 
 
 @contextmanager
@@ -107,17 +153,20 @@ def counted() -> Generator[Counter[str]]:
         psycopg.Cursor.execute = execute
 
 
-def measure(name: str, work: Callable[[Agent, int], None], agent: Agent, count: int) -> None:
-    """Says how long it took, how many statements, and how much memory Python held at most."""
-    tracemalloc.start()
-    with counted() as tally:
-        began = time.perf_counter()
-        work(agent, count)
-        seconds = time.perf_counter() - began
-    peak = tracemalloc.get_traced_memory()[1] / 2**20
-    tracemalloc.stop()
-    each = tally["statements"] / count
-    say(f"{name}: {count / seconds:,.0f} alerts/s, {each:.3f} statements an alert, peak {peak:.1f} MiB")
+def measure(name: str, work: Work, agent: Agent, count: int) -> None:
+    """Says how long it took, how many statements, and how much memory Python held at most; of new, then of the same."""
+    timed, watched = Owner.user(f"{name} timed"), Owner.user(f"{name} watched")
+    for when in ("new", "again"):
+        with counted() as tally:
+            began = time.perf_counter()
+            work(agent, timed)
+            seconds = time.perf_counter() - began
+        tracemalloc.start()
+        work(agent, watched)
+        peak = tracemalloc.get_traced_memory()[1] / 2**20
+        tracemalloc.stop()
+        each = tally["statements"] / count
+        say(f"{name}, {when}: {count / seconds:,.0f} alerts/s, {each:.3f} statements an alert, peak {peak:.1f} MiB")
 
 
 def main() -> None:
@@ -127,15 +176,16 @@ def main() -> None:
     parser.add_argument("--url", help="a server, as its superuser; else an embedded one")
     parser.add_argument("--folder", type=Path, help="where the embedded server's data lie")
     options = parser.parse_args()
+    count: int = options.alerts
     say(str(machine()))
-    with prepared(options.url, options.folder) as place:
+    with prepared(options.url, options.folder) as place, github(count) as asked:
         migrate(place.url, BUILT_IN | CATALOGUE, further=steps())
         with Permalog.connect(place.url, catalogue=CATALOGUE) as log:
-            agent = Agent(log)
-            measure("ours, new", ours, agent, options.alerts)
-            measure("ours, again", ours, agent, options.alerts)
-            measure("one upsert a row, new", peer, agent, options.alerts)
-            measure("one upsert a row, again", peer, agent, options.alerts)
+            agent = Agent(log, asked)
+            measure("taking in", taking_in(count), agent, count)
+            measure("one upsert a row", lambda a, o: upserting(a, o, pages(count)), agent, count)
+            measure("a sync", syncing, agent, count)
+            measure("one upsert a row from GitHub", upserting_from_github, agent, count)
 
 
 if __name__ == "__main__":
