@@ -152,14 +152,17 @@ def open_github() -> Generator[GitHub | None]:
 
     Raises:
         NotConfigured: the settings name one, and it cannot be used.
-        OSError: the file with the key cannot be read.
     """
     chosen = settings()
     if chosen.github_app_id is None or chosen.github_private_key is None:
         yield None
         return
-    from security_agent.github import GitHub  # noqa: PLC0415  most commands ask no GitHub
+    from security_agent.github import GitHub, NotConfigured  # noqa: PLC0415  most commands ask no GitHub
 
-    key = chosen.github_private_key.read_text(encoding="utf-8")
+    try:
+        key = chosen.github_private_key.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        reason = f"PERMALOG_GITHUB_PRIVATE_KEY: {chosen.github_private_key} cannot be read, or is no PEM file"
+        raise NotConfigured(reason) from None
     with GitHub(chosen.github_app_id, key, chosen.github_api_url) as github:
         yield github

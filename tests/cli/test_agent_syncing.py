@@ -102,3 +102,18 @@ def test_without_an_app_the_settings_are_named(permalog: Command) -> None:
     said = permalog("agent", "connect", *OWNER, "--installation", "1")
     assert said.code == 1
     assert "PERMALOG_GITHUB_APP_ID" in said.err
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe", b"no key"])
+def test_a_key_that_cannot_be_used_is_named_and_not_shown(
+    permalog: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    key = tmp_path / "key.pem"
+    if content is not None:
+        key.write_bytes(content)
+    monkeypatch.setenv("PERMALOG_GITHUB_APP_ID", "1")
+    monkeypatch.setenv("PERMALOG_GITHUB_PRIVATE_KEY", str(key))
+    said = permalog("agent", "sync", *OWNER)
+    assert (said.code, said.err.count("\n")) == (1, 1)
+    assert "PERMALOG_GITHUB_PRIVATE_KEY" in said.err or "private key" in said.err
+    assert "no key" not in said.err.replace(str(key), "")
