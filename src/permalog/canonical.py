@@ -32,19 +32,19 @@ _MAX_INTEGER: Final = 2**53 - 1
 _INTEGER_DIGITS: Final = 16
 
 _PAYLOADS: Final = ("before_state", "after_state", "metadata")
-# A decimal, 16 digits and more, or a negative zero: behind a colon, and in an array also behind a bracket or a comma.
-_UNSURE_NUMBER: Final = re.compile(r":[ \t\r\n]*(?:-?[0-9]{1,15}+[0-9.eE]|-0)")
-_UNSURE_NUMBER_IN_ARRAY: Final = re.compile(r"[\[:, \t\r\n](?:-?[0-9]{1,15}+[0-9.eE]|-0)")
+# 16 digits and more, an exponent, a negative zero, or a decimal but for those of at most 15 digits that do not end in 0
+# and are not tiny: no two of these have one double, so that each is the shortest of its own, and all write it so.
+# Behind a colon, and in an array also behind a bracket or a comma.
+_UNSURE: Final = r"(?!-?(?!0\.000)[0-9]{1,7}\.[0-9]{0,7}[1-9](?![0-9.eE]))(?:-?[0-9]{1,15}+[0-9.eE]|-0)"
+_UNSURE_NUMBER: Final = re.compile(rf":[ \t\r\n]*{_UNSURE}")
+_UNSURE_NUMBER_IN_ARRAY: Final = re.compile(rf"[\[:, \t\r\n]{_UNSURE}")
 _STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 _BRACKET: Final = re.compile(r"[\[\]{}]")
-# In canonical bytes a value follows its key's quotation mark and a colon without a blank. What orjson writes again in
-# the same bytes is the shortest decimal, as ECMAScript's is; unlike it, orjson writes an exponent outside of 1e-5 to
-# 1e16, and a whole double as 1.0, and it keeps integers that a double does not hold.
-_UNSURE_BYTES: Final = rb"%s-?(?:[0-9]{16}|0\.00000|[0-9]++(?:\.0(?![0-9])|(?:\.[0-9]++)?[eE]))"
-# One for each beginning: a pattern that begins with a literal is looked for several times as fast.
-_UNSURE_IN_BYTES: Final = re.compile(_UNSURE_BYTES % b'":')
-_UNSURE_IN_ARRAY_BYTES: Final = (re.compile(_UNSURE_BYTES % rb"\["), re.compile(_UNSURE_BYTES % b","))
 _LEAD_BYTES_BEYOND_16_BITS: Final = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4")
+_SORTED_AND_SAFE: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
+_WRITTEN_ALIKE: Final = frozenset({str, int, bool, type(None)})
+_LEAST: Final = 1e-5
+_MOST: Final = 1e16
 _BEYOND_16_BITS: Final = re.compile("[\U00010000-\U0010ffff]")
 
 
@@ -85,10 +85,10 @@ class EventRow(NamedTuple):
         return cls(*map(_text, columns))  # pyright: ignore[reportArgumentType]  each column is checked in _text
 
 
+_NAMES: Final = EventRow._fields
+_MAY_BE_NULL: Final = ("actor_id", "identity", "correlation_id", "source", "before_state", "after_state")
 _MAY_HAVE: Final = frozenset({*EventRow._fields, "version", "form"})
-_MUST_HAVE: Final = _MAY_HAVE - {
-    "actor_id", "identity", "correlation_id", "source", "before_state", "after_state", "form",
-}  # fmt: skip
+_MUST_HAVE: Final = _MAY_HAVE - {*_MAY_BE_NULL, "form"}
 
 
 def leaf_hash(row: EventRow) -> bytes:
@@ -102,25 +102,23 @@ def leaf_preimage(row: EventRow) -> bytes:
     Every row that the database can store has one. A payload that JCS would not tell from another (see `jcs`) makes it
     the raw form, in which all payloads stand as text.
     """
-    members: dict[str, Any] = {
-        name: column for name, column in zip(row._fields, row, strict=True) if column is not None
-    }
+    members: dict[str, Any] = dict(zip(_NAMES, row, strict=True))
     members["version"] = LEAF_VERSION
+    for name in _MAY_BE_NULL:
+        if members[name] is None:
+            del members[name]
     if row.identity is not None:
         members["identity"] = row.identity.hex()
-    parts: dict[str, Any] = {}
-    for name in _PAYLOADS:
-        text: str | None = members.get(name)
-        if text is None:
-            continue
-        part = orjson.loads(text) if _is_plain(text) else _fragment(text)
-        if part is None:
-            members["form"] = "raw"
-            break
-        parts[name] = part
-    else:
-        members |= parts
-    # The keys are ASCII, and the values strings, one small integer, and payloads: see _is_plain.
+    payloads = {name: members[name] for name in _PAYLOADS if name in members}
+    # The keys are ASCII, and the values strings, one small integer, and payloads.
+    if (parts := _read_plain(",".join(payloads.values()))) is not None:
+        members.update(zip(payloads, parts, strict=True))
+        try:
+            return orjson.dumps(members, option=_SORTED_AND_SAFE)
+        except orjson.JSONEncodeError:
+            pass  # an integer that a double may not hold
+    parts = [_part(text) for text in payloads.values()]
+    members |= dict(zip(payloads, parts, strict=True)) if None not in parts else {**payloads, "form": "raw"}
     return orjson.dumps(members, option=orjson.OPT_SORT_KEYS)
 
 
@@ -144,13 +142,13 @@ def read_preimages(preimages: list[bytes]) -> list[dict[str, Any]]:
         ValueError: one of them is none.
     """
     found: list[Any] = list(map(orjson.loads, preimages))
-    if not _stand_in_bytes(preimages, found):
-        raise ValueError("not written in the canonical form")
     for members in found:
         if type(members) is not dict or tuple(map(type, members.values())) != _types_of(tuple(members)):  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
             raise ValueError("its members are not those of an event")
         if members["version"] != LEAF_VERSION or members.get("form", "raw") != "raw":  # pyright: ignore[reportUnknownMemberType]
             raise ValueError("its version or form is not known")
+    if not _stand_in_bytes(preimages, found):
+        raise ValueError("not written in the canonical form")
     return found
 
 
@@ -195,30 +193,62 @@ def _is_plain(text: str) -> bool:
     return not unsure.search(text) or not _UNSURE_NUMBER_IN_ARRAY.search(_STRING.sub("", text))
 
 
-def _stand_in_bytes(preimages: list[bytes], values: list[Any]) -> bool:
-    """Whether RFC 8785 writes these values, read from these bytes, in the same bytes."""
+def _stand_in_bytes(preimages: list[bytes], events: list[dict[str, Any]]) -> bool:
+    """Whether RFC 8785 writes these events, read from these bytes, in the same bytes."""
     together = b"\n".join(preimages)
-    arrays = b"[" in together
     plain = (
         b"\\u" not in together
-        and not _UNSURE_IN_BYTES.search(together)
-        and not (arrays and any(one.search(together) for one in _UNSURE_IN_ARRAY_BYTES))
         and not any(lead in together for lead in _LEAD_BYTES_BEYOND_16_BITS)
-        and max(one.count(b"{") + one.count(b"[") for one in preimages) <= MAX_DEPTH
+        and all(_writes_alike(event[name]) for name in _PAYLOADS for event in events if type(event.get(name)) is dict)
     )
     if plain:
-        return [orjson.dumps(value, option=orjson.OPT_SORT_KEYS) for value in values] == preimages
+        try:
+            return [orjson.dumps(event, option=_SORTED_AND_SAFE) for event in events] == preimages
+        except orjson.JSONEncodeError:
+            plain = False  # an integer that a double does not hold
     if len(preimages) > 1:
-        return all(_stand_in_bytes([one], [value]) for one, value in zip(preimages, values, strict=True))
+        return all(_stand_in_bytes([one], [event]) for one, event in zip(preimages, events, strict=True))
     # The event around its payloads is a level more.
     return _exactly(together.decode(), MAX_DEPTH + 1) == together
+
+
+def _writes_alike(value: dict[str, Any] | list[Any], deepest: int = MAX_DEPTH) -> bool:
+    """Whether orjson writes the doubles of a payload as ECMAScript does, and it is not nested too deep.
+
+    orjson writes an exponent outside of 1e-5 to 1e16, and a whole double as 1.0. What it reads and writes again in the
+    same bytes is the shortest decimal, as ECMAScript's is.
+    """
+    values = value.values() if isinstance(value, dict) else value
+    if not deepest or _WRITTEN_ALIKE.issuperset(map(type, values)):
+        return deepest > 0
+    for one in values:
+        if isinstance(one, float):
+            if one.is_integer() or not _LEAST <= abs(one) < _MOST:
+                return False
+        elif isinstance(one, dict | list) and not _writes_alike(one, deepest - 1):  # pyright: ignore[reportUnknownArgumentType]
+            return False
+    return True
 
 
 def _sorts_otherwise(text: str) -> bool:
     return "\\u" in text or (not text.isascii() and _BEYOND_16_BITS.search(text) is not None)
 
 
-def _fragment(text: str) -> orjson.Fragment | None:
+def _read_plain(texts: str) -> list[dict[str, Any]] | None:
+    """Payloads that stand one after the other; None where orjson may not write one as RFC 8785 asks for."""
+    try:
+        parts: list[dict[str, Any]] = orjson.loads(f"[{texts}]")
+    except orjson.JSONDecodeError:
+        return None  # nested deeper than it reads, or a number beyond all doubles
+    # Most are flat and have no double: then one look at their types tells, and an integer is safe, or is not written.
+    if all(_WRITTEN_ALIKE.issuperset(map(type, part.values())) for part in parts):
+        return None if _sorts_otherwise(texts) else parts
+    return parts if _is_plain(texts) else None
+
+
+def _part(text: str) -> Any:  # noqa: ANN401  an object, or what is written of one
+    if _is_plain(text):
+        return orjson.loads(text)
     written = _exactly(text)
     return None if written is None else orjson.Fragment(written)
 
