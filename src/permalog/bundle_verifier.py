@@ -1,35 +1,30 @@
 """Verifying an evidence bundle: the file and a public key, and nothing else. No database, no network, constant memory.
 
-`verify_bundle` takes the steps of docs/evidence-bundle.md in their order, and raises at the first that fails.
+Both take the steps of docs/evidence-bundle.md in their order: `verify_bundle` raises at the first that fails,
+`inspect_bundle` goes on as far as what has failed allows, and reports all.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, BinaryIO, Final, NamedTuple
-
-import orjson
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO, NamedTuple, NoReturn, TypeAlias
+from uuid import UUID
 
 from permalog import bundle
-from permalog.bundle import Manifest, Opening, Place
+from permalog.bundle import Manifest, Opening
+from permalog.bundle_events import Checked, Checker, Rules, check_opening
 from permalog.bundle_zip import Placed, packed_digest, read_directory, unpacked
-from permalog.canonical import read_preimage, read_preimages
 from permalog.checkpoint import VerifiedCheckpoint, check_origin, verify_checkpoint
-from permalog.errors import BundleCode, Malformed, ProofCode, Refuted
+from permalog.errors import BundleCode, Malformed, NotProven, ProofCode, Refuted
+from permalog.findings import Finding, Report
 from permalog.merkle import Closing, Frontier, verify_range
 from permalog.note import ED25519, Note, VerifierKey, decode, encode
 
 Progress = Callable[[int], object]
 """Told now and then how many events were looked at since it was told last."""
-
-_AT_ONCE: Final = 32
-"""Events that are read together: faster than one by one, and than more than the processor's caches hold."""
-_SAME_IN_BOTH: Final = ("actor_id", "resource_type", "resource_id", "outcome", "correlation_id", "source")
-_IDENTITY: Final = frozenset({"kind", "actor_id", "email", "name", "ip_address", "user_agent", "value"})
 
 
 class VerifiedBundle(NamedTuple):
@@ -66,6 +61,7 @@ def verify_bundle(
     *,
     witnesses: Iterable[VerifierKey] = (),
     progress: Progress = lambda _: None,
+    helped: bool = False,
 ) -> VerifiedBundle:
     """The bundle is whole, and what it shows of its log is what the log's key has signed.
 
@@ -80,22 +76,136 @@ def verify_bundle(
             that the file was not altered by somebody without their private half, and not whose log it is.
         witnesses: whose cosignatures count; how many are enough is for the caller to say.
         progress: see `Progress`.
+        helped: a second process checks a part of the events, if there are many. The program's main module must be one
+            that can be imported, as `multiprocessing` asks.
 
     Raises:
         Malformed: something is not written as the format says.
         Refuted: it is, and is wrong. Both have a `BundleCode` or a `ProofCode`.
     """
-    given = frozenset(keys)
-    parts = _members(read_directory(file))
-    data = _whole(file, parts[bundle.MANIFEST])
-    manifest = Manifest.parse(data)
-    check_origin(manifest.origin)
-    own = VerifierKey.parse(manifest.key)
-    _check_signed(_whole(file, parts[bundle.SIGNATURE]), manifest, data, own, given or {own})
-    _check_members(file, manifest, parts)
-    checkpoint = _check_tree(file, manifest, parts, given or {own}, witnesses)
-    _Contents(file, manifest, parts, progress).check()
-    return VerifiedBundle(manifest, checkpoint, bool(given))
+
+    def refuse(error: NotProven, _index: int | None, _event: str | None) -> NoReturn:
+        raise error
+
+    found = _Verifier(file, frozenset(keys), tuple(witnesses), progress, refuse, helped=helped).verify()
+    if found is None:
+        raise AssertionError("what is not proven was raised")
+    return found
+
+
+def inspect_bundle(  # noqa: PLR0913  those of `verify_bundle`
+    file: BinaryIO,
+    keys: Iterable[VerifierKey] = (),
+    *,
+    witnesses: Iterable[VerifierKey] = (),
+    progress: Progress = lambda _: None,
+    helped: bool = False,
+    report: Report,
+) -> VerifiedBundle | None:
+    """The same, but everything that is wrong goes to `report`; None if anything is.
+
+    What cannot be looked at because of something else is passed over: without a manifest there is nothing to compare
+    with, and a member that is not the one that was signed is not unpacked.
+    """
+    known: list[UUID] = []
+
+    def take(error: NotProven, index: int | None, event: str | None) -> None:
+        message = str(error).removesuffix(f" ({error.code})")
+        log_id = known[0] if known else None
+        report(Finding(error.code, message, log_id, None, index, None if event is None else UUID(event)))
+
+    return _Verifier(file, frozenset(keys), tuple(witnesses), progress, take, known, helped=helped).verify()
+
+
+_Take: TypeAlias = Callable[[NotProven, int | None, str | None], object]
+"""Takes what is wrong, with the leaf index and the event where they are known."""
+
+
+@dataclass(slots=True)
+class _Verifier:
+    """The steps, each of which may be wrong by itself."""
+
+    file: BinaryIO
+    given: AbstractSet[VerifierKey]
+    witnesses: tuple[VerifierKey, ...]
+    progress: Progress
+    take: _Take
+    known: list[UUID] | None = None
+    """Gets the id of the log when it is read."""
+    helped: bool = False
+    faults: int = 0
+
+    def verify(self) -> VerifiedBundle | None:
+        """All steps; None if something was wrong."""
+        with self._step():
+            parts = _members(read_directory(self.file))
+            data = _whole(self.file, parts[bundle.MANIFEST])
+            manifest = Manifest.parse(data)
+            check_origin(manifest.origin)
+            own = VerifierKey.parse(manifest.key)
+        if self.faults:
+            return None
+        if self.known is not None:
+            self.known.append(UUID(manifest.log_id))
+        keys = self.given or {own}
+        with self._step():
+            _check_signed(_whole(self.file, parts[bundle.SIGNATURE]), manifest, data, own, keys)
+        intact = {one.name for one in manifest.members if self._is_intact(one, parts[one.name])}
+        checkpoint: VerifiedCheckpoint | None = None
+        with self._step():
+            checkpoint = self._check_tree(manifest, parts, intact, keys)
+        with Checker(Rules.of(manifest)) as checker:
+            contents = _Contents(self.file, manifest, parts, self.progress, self.wrong, checker)
+            if self.helped:
+                checker.get_help(manifest.counts.events)
+            if {bundle.EVENTS, bundle.LEAVES} <= intact:
+                with self._step():
+                    contents.check_events()
+            if bundle.IDENTITIES in intact:
+                with self._step():
+                    contents.check_identities()
+        if self.faults or checkpoint is None:
+            return None
+        return VerifiedBundle(manifest, checkpoint, bool(self.given))
+
+    def _check_tree(
+        self, manifest: Manifest, parts: dict[str, Placed], intact: AbstractSet[str], keys: Iterable[VerifierKey]
+    ) -> VerifiedCheckpoint | None:
+        """Step 5, and the README, of which only the digest says something."""
+        digests = {one.name: decode(one.sha256) or b"" for one in manifest.members}
+        if bundle.README in intact:
+            _whole(self.file, parts[bundle.README], digests[bundle.README])
+        if bundle.CHECKPOINT not in intact:
+            return None
+        note = _whole(self.file, parts[bundle.CHECKPOINT], digests[bundle.CHECKPOINT])
+        verified = verify_checkpoint(note, manifest.origin, keys, self.witnesses)
+        found = verified.checkpoint
+        if (found.size, encode(found.root)) != (manifest.tree.size, manifest.tree.root):
+            raise Refuted(BundleCode.CHECKPOINT, "the checkpoint is not that of the manifest's tree")
+        return verified
+
+    def wrong(self, error: NotProven, index: int | None = None, event: str | None = None) -> None:
+        """Something is."""
+        self.faults += 1
+        self.take(error, index, event)
+
+    @contextmanager
+    def _step(self) -> Generator[None]:
+        """Takes what a step raises; the next goes on."""
+        try:
+            yield
+        except NotProven as error:
+            self.wrong(error)
+
+    def _is_intact(self, one: bundle.ManifestMember, placed: Placed) -> bool:
+        """Step 4. Nothing is unpacked before it: what is packed here is what was signed."""
+        if (one.size, one.packed_size) != (placed.member.size, placed.member.packed_size):
+            self.wrong(Refuted(BundleCode.MEMBER, f"{one.name} has not the size that the manifest names"))
+            return False
+        if encode(packed_digest(self.file, placed)) != one.packed_sha256:
+            self.wrong(Refuted(BundleCode.MEMBER, f"the bytes of {one.name} are not those that the manifest names"))
+            return False
+        return True
 
 
 def _members(found: Sequence[Placed]) -> dict[str, Placed]:
@@ -128,34 +238,6 @@ def _check_signed(
     note.verify([signer])
 
 
-def _check_members(file: BinaryIO, manifest: Manifest, parts: dict[str, Placed]) -> None:
-    """Step 4. Nothing is unpacked before it: what is packed here is what was signed."""
-    for one in manifest.members:
-        placed = parts[one.name]
-        if (one.size, one.packed_size) != (placed.member.size, placed.member.packed_size):
-            raise Refuted(BundleCode.MEMBER, f"{one.name} has not the size that the manifest names")
-        if encode(packed_digest(file, placed)) != one.packed_sha256:
-            raise Refuted(BundleCode.MEMBER, f"the bytes of {one.name} are not those that the manifest names")
-
-
-def _check_tree(
-    file: BinaryIO,
-    manifest: Manifest,
-    parts: dict[str, Placed],
-    keys: Iterable[VerifierKey],
-    witnesses: Iterable[VerifierKey],
-) -> VerifiedCheckpoint:
-    """Step 5, and the README, of which only the digest says something."""
-    digests = {one.name: decode(one.sha256) or b"" for one in manifest.members}
-    _whole(file, parts[bundle.README], digests[bundle.README])
-    note = _whole(file, parts[bundle.CHECKPOINT], digests[bundle.CHECKPOINT])
-    verified = verify_checkpoint(note, manifest.origin, keys, witnesses)
-    found = verified.checkpoint
-    if (found.size, encode(found.root)) != (manifest.tree.size, manifest.tree.root):
-        raise Refuted(BundleCode.CHECKPOINT, "the checkpoint is not that of the manifest's tree")
-    return verified
-
-
 @dataclass(slots=True)
 class _Contents:
     """Steps 6 and 7: the three lists, each read once from its beginning to its end."""
@@ -164,29 +246,23 @@ class _Contents:
     manifest: Manifest
     parts: dict[str, Placed]
     progress: Progress
+    wrong: Callable[[NotProven, int | None, str | None], None]
+    checker: Checker
     events: int = 0
     left_out: int = 0
-    last: Place | None = None
-    exact: list[tuple[str, Any]] = field(init=False)
-    """What the query says of members that stand in an event as they stand in it."""
-    is_filtered: bool = field(init=False)
+    last: tuple[int, str, str] | None = None
 
-    def __post_init__(self) -> None:
-        query = self.manifest.query
-        self.exact = [(name, value) for name in _SAME_IN_BOTH if (value := getattr(query, name)) is not None]
-        self.is_filtered = query != bundle.Query()
-
-    def check(self) -> None:
+    def check_events(self) -> None:
+        """Step 6."""
         lines = self._lines(bundle.EVENTS, BundleCode.EVENT)
         self._check_root(self._leaves(lines))
         if next(lines, None) is not None:
             raise Malformed(BundleCode.COUNT, "there are more events than leaves.txt places")
         counts = self.manifest.counts
-        if (self.events, self.left_out) != (counts.events, counts.left_out) or self.last != self.manifest.last:
+        if (self.events, self.left_out) != (counts.events, counts.left_out) or self.last != _named(self.manifest.last):
             raise Refuted(
                 BundleCode.COUNT, "the events are not as many as the manifest says, or do not end with its last"
             )
-        self._check_identities()
 
     def _check_root(self, leaves: Iterator[bytes]) -> None:
         reach, tree = self.manifest.range, self.manifest.tree
@@ -204,7 +280,6 @@ class _Contents:
 
     def _leaves(self, lines: Iterator[bytes]) -> Iterator[bytes]:
         """The hash of every leaf of the range, each event looked at on the way."""
-        sha256 = hashlib.sha256
         is_event = False
         for run in bundle.leaf_runs(self._lines(bundle.LEAVES, BundleCode.LEAVES)):
             is_event = isinstance(run, int)
@@ -214,88 +289,48 @@ class _Contents:
                 self.left_out += 1
                 yield run
                 continue
-            for start in range(0, run, _AT_ONCE):
-                batch = list(islice(lines, min(_AT_ONCE, run - start)))
-                self._check_events(batch)
-                if len(batch) < min(_AT_ONCE, run - start):
-                    raise Malformed(BundleCode.COUNT, "there are fewer events than leaves.txt places")
-                yield from [sha256(b"\0" + line).digest() for line in batch]
+            missing = run
+            for part in self.checker.check(lines, run):
+                missing -= len(part.leaves)
+                self._take_part(part)
+                yield from part.leaves
+            if missing:
+                raise Malformed(BundleCode.COUNT, "there are fewer events than leaves.txt places")
         if self.events and not is_event:
             raise Malformed(BundleCode.LEAVES, "the range does not end with an event")
 
-    def _check_events(self, lines: list[bytes]) -> None:
-        try:
-            events = read_preimages(lines)
-        except ValueError:
-            events = [self._read(line, number) for number, line in enumerate(lines)]
-        log_id, reach = self.manifest.log_id, self.manifest.range
-        index = reach.start + self.events + self.left_out
-        for number, event in enumerate(events):
-            if event["log_id"] != log_id:
-                raise self._wrong(BundleCode.EVENT, number, "is of another log")
-            if self.is_filtered and not self._is_selected(event):
-                raise self._wrong(BundleCode.QUERY, number, "is not one that the query selects")
-        if events and not self.events and _place(events[0], index) != self.manifest.first:
-            raise self._wrong(BundleCode.COUNT, 0, "is not the first that the manifest names")
-        if events:
-            self.last = _place(events[-1], index + len(events) - 1)
-        self.events += len(events)
-        self.progress(len(events))
+    def _take_part(self, part: Checked) -> None:
+        index = self.manifest.range.start + self.events + self.left_out
+        for fault in part.faults:
+            where = index + fault.offset
+            self.wrong(Refuted(fault.code, f"the event at leaf {where} {fault.what}"), where, fault.event_id)
+        if not self.events and part.first is not None and (index, *part.first) != _named(self.manifest.first):
+            message = f"the event at leaf {index} is not the first that the manifest names"
+            self.wrong(Refuted(BundleCode.COUNT, message), index, part.first[0])
+        self.events += len(part.leaves)
+        self.last = None if part.last is None else (index + len(part.leaves) - 1, *part.last)
+        self.progress(len(part.leaves))
 
-    def _read(self, line: bytes, number: int) -> dict[str, Any]:
-        try:
-            return read_preimage(line)
-        except ValueError as error:
-            raise self._wrong(BundleCode.EVENT, number, f"is {error}") from None
-
-    def _is_selected(self, event: dict[str, Any]) -> bool:
-        """All filters but the two that only the database can compare: an address, and a search."""
-        query, at = self.manifest.query, event["occurred_at"]
-        if (query.start is not None and at < query.start) or (query.end is not None and at >= query.end):
-            return False
-        if query.action is not None and event["action"] not in query.action:
-            return False
-        # The id of a member of staff stands in their identity only.
-        return all(
-            event.get(name) == value or (name == "actor_id" and event["actor_type"] == "staff")
-            for name, value in self.exact
-        )
-
-    def _wrong(self, code: BundleCode, number: int, what: str) -> Refuted:
-        index = self.manifest.range.start + self.events + self.left_out + number
-        return Refuted(code, f"the event at leaf {index} {what}")
-
-    def _check_identities(self) -> None:
+    def check_identities(self) -> None:
+        """Step 7."""
         found, last = 0, b""
         for line in self._lines(bundle.IDENTITIES, BundleCode.IDENTITY):
-            opening = Opening.parse(line)
-            if opening.commitment <= last:
-                raise Malformed(BundleCode.IDENTITY, "the identities are not in the order of their commitments")
-            self._check_opening(opening)
-            found, last = found + 1, opening.commitment
+            found += 1
+            try:
+                opening = Opening.parse(line)
+                if opening.commitment <= last:
+                    raise Malformed(BundleCode.IDENTITY, "the identities are not in the order of their commitments")
+                last = opening.commitment
+                check_opening(opening, self.manifest.viewer)
+            except NotProven as error:
+                self.wrong(error, None, None)
         if found != self.manifest.counts.identities:
             raise Refuted(BundleCode.COUNT, "there are not as many identities as the manifest says")
-
-    def _check_opening(self, opening: Opening) -> None:
-        try:
-            members: Any = orjson.loads(opening.identity)
-        except ValueError:
-            members = None
-        if not isinstance(members, dict) or not {"kind"} <= members.keys() <= _IDENTITY:  # pyright: ignore[reportUnknownMemberType]
-            raise Malformed(BundleCode.IDENTITY, "the members of an identity are not those of one")
-        # For text under ASCII keys orjson writes what RFC 8785 asks for.
-        is_text = all(isinstance(value, str) for value in members.values())  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        if not is_text or orjson.dumps(members, option=orjson.OPT_SORT_KEYS) != opening.identity:
-            raise Malformed(BundleCode.IDENTITY, "an identity is not in its canonical form")
-        if hashlib.sha256(b"\2" + opening.salt + opening.identity).digest() != opening.commitment:
-            raise Refuted(BundleCode.IDENTITY, f"an identity does not open its commitment {opening.commitment.hex()}")
-        if self.manifest.viewer == "customer" and members["kind"] == "staff":
-            raise Refuted(BundleCode.IDENTITY, "a bundle for a customer opens the identity of a member of staff")
 
     def _lines(self, name: str, code: BundleCode) -> Iterator[bytes]:
         sha256 = next(decode(one.sha256) or b"" for one in self.manifest.members if one.name == name)
         return bundle.lines_of(unpacked(self.file, self.parts[name], sha256), code)
 
 
-def _place(event: dict[str, Any], index: int) -> Place:
-    return Place.model_construct(leaf_index=index, id=event["id"], occurred_at=event["occurred_at"])
+def _named(place: bundle.Place | None) -> tuple[int, str, str] | None:
+    return None if place is None else (place.leaf_index, place.id, place.occurred_at)

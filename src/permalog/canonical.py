@@ -142,25 +142,43 @@ def read_preimages(preimages: list[bytes]) -> list[dict[str, Any]]:
         ValueError: one of them is none.
     """
     found: list[Any] = list(map(orjson.loads, preimages))
-    for members in found:
-        if type(members) is not dict or tuple(map(type, members.values())) != _types_of(tuple(members)):  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-            raise ValueError("its members are not those of an event")
-        if members["version"] != LEAF_VERSION or members.get("form", "raw") != "raw":  # pyright: ignore[reportUnknownMemberType]
-            raise ValueError("its version or form is not known")
-    if not _stand_in_bytes(preimages, found):
+    # All are looked at, also behind one that is not alike.
+    alike = False not in [_is_written_alike(members if isinstance(members, dict) else {}) for members in found]  # pyright: ignore[reportUnknownArgumentType]
+    if not _stand_in_bytes(preimages, found, alike=alike):
         raise ValueError("not written in the canonical form")
     return found
 
 
+def _is_written_alike(members: dict[str, Any]) -> bool:
+    """These are the members of an event, each of its type; returns whether orjson writes all doubles as ECMAScript.
+
+    Raises:
+        ValueError: they are not.
+    """
+    types, payloads = _shape_of(tuple(members))
+    if tuple(map(type, members.values())) != types:
+        raise ValueError("its members are not those of an event")
+    if members["version"] != LEAF_VERSION or members.get("form", "raw") != "raw":
+        raise ValueError("its version or form is not known")
+    for name in payloads:
+        payload = members[name]
+        if not _WRITTEN_ALIKE.issuperset(map(type, payload.values())) and not _writes_alike(payload):
+            return False
+    return True
+
+
 @lru_cache(256)
-def _types_of(names: tuple[str, ...]) -> tuple[type, ...] | None:
-    """The type of each member; None where these are not the members of an event. There are few such sets."""
+def _shape_of(names: tuple[str, ...]) -> tuple[tuple[type, ...] | None, tuple[str, ...]]:
+    """The type of each member, and which are payloads; None where these are not the members of an event.
+
+    There are few such sets.
+    """
     if not _MUST_HAVE <= set(names) <= _MAY_HAVE:
-        return None
+        return None, ()
     others: dict[str, type] = {"version": int, "schema_version": int}
-    if "form" not in names:
-        others |= dict.fromkeys(_PAYLOADS, dict)
-    return tuple(others.get(name, str) for name in names)
+    payloads = () if "form" in names else tuple(name for name in _PAYLOADS if name in names)
+    others |= dict.fromkeys(payloads, dict)
+    return tuple(others.get(name, str) for name in names), payloads
 
 
 def jcs(text: str) -> bytes | None:
@@ -193,21 +211,25 @@ def _is_plain(text: str) -> bool:
     return not unsure.search(text) or not _UNSURE_NUMBER_IN_ARRAY.search(_STRING.sub("", text))
 
 
-def _stand_in_bytes(preimages: list[bytes], events: list[dict[str, Any]]) -> bool:
-    """Whether RFC 8785 writes these events, read from these bytes, in the same bytes."""
+def _stand_in_bytes(preimages: list[bytes], events: list[dict[str, Any]], *, alike: bool) -> bool:
+    """Whether RFC 8785 writes these events, read from these bytes, in the same bytes.
+
+    Args:
+        preimages: the bytes.
+        events: what was read from them.
+        alike: orjson writes all their doubles as ECMAScript does.
+    """
     together = b"\n".join(preimages)
-    plain = (
-        b"\\u" not in together
-        and not any(lead in together for lead in _LEAD_BYTES_BEYOND_16_BITS)
-        and all(_writes_alike(event[name]) for name in _PAYLOADS for event in events if type(event.get(name)) is dict)
-    )
-    if plain:
+    if alike and b"\\u" not in together and not any(lead in together for lead in _LEAD_BYTES_BEYOND_16_BITS):
         try:
             return [orjson.dumps(event, option=_SORTED_AND_SAFE) for event in events] == preimages
         except orjson.JSONEncodeError:
-            plain = False  # an integer that a double does not hold
+            pass  # an integer that a double may not hold
     if len(preimages) > 1:
-        return all(_stand_in_bytes([one], [event]) for one, event in zip(preimages, events, strict=True))
+        return all(
+            _stand_in_bytes([one], [event], alike=_is_written_alike(event))
+            for one, event in zip(preimages, events, strict=True)
+        )
     # The event around its payloads is a level more.
     return _exactly(together.decode(), MAX_DEPTH + 1) == together
 

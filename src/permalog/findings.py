@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
-from permalog.errors import PermalogError
+from permalog.errors import BundleCode, PermalogError, ProofCode
 
 Severity: TypeAlias = Literal["failure", "notice"]
 
@@ -142,7 +142,8 @@ NOTICES: Final = frozenset(
 class Finding(NamedTuple):
     """One thing that was found, and where."""
 
-    code: VerifyCode
+    code: VerifyCode | BundleCode | ProofCode
+    """The last two of a bundle."""
     message: str
     """A sentence, without personal data."""
     log_id: UUID | None = None
