@@ -454,6 +454,8 @@ ATTACKS: list[Attack] = [
            alone(V.TILE_EXTRA)),
     Attack("remove a checkpoint", "DELETE FROM permalog.checkpoint WHERE log_id = {A} AND size = 3",
            {"anchor": V.ANCHOR_UNOPENED}),
+    Attack("remove what witnesses have signed", "DELETE FROM permalog.cosignature WHERE log_id = {A}",
+           window="unless the policy is given, by which enough must have signed (`witness.quorum`)"),
     Attack("remove the newest checkpoint", "DELETE FROM permalog.checkpoint WHERE log_id = {A} AND size = 300",
            alone(V.CHECKPOINT_MISSING)),
     Attack("the same, and say that its tree has grown in the future", _future, alone(V.CHECKPOINT_MISSING)),

@@ -77,6 +77,10 @@ class VerifyCode(StrEnum):
     WITNESS_ROOT = "witness.root"
     """A witness has seen another tree."""
 
+    WITNESS_QUORUM = "witness.quorum"
+    """Fewer witnesses have cosigned than the policy asks for: the checkpoint of a bundle, or leaves of a live log for
+    more than fifteen minutes."""
+
     # What stands beside the events
     LOG_OWNER = "log.owner"
     """The id of a log is not that of its owner: logs were exchanged."""
@@ -119,6 +123,10 @@ class VerifyCode(StrEnum):
     """No key was given: signatures were not checked."""
     NOT_SIGNED_YET = "not_signed_yet"
     """The newest leaves are covered by no checkpoint yet."""
+    NOT_WITNESSED_YET = "not_witnessed_yet"
+    """The newest leaves are covered by no checkpoint that has the cosignatures that the policy asks for."""
+    NOT_ANCHORED = "not_anchored"
+    """The checkpoint of a bundle is not among the anchors that were given: it is newer, or another soon followed it."""
     RESTORED = "restored"
     """An epoch begins with a checkpoint that the database does not hold: it was restored to what was before."""
     ERASED = "erased"
@@ -132,6 +140,8 @@ NOTICES: Final = frozenset(
         VerifyCode.UNSEALED_LONG,
         VerifyCode.NOT_SIGNED,
         VerifyCode.NOT_SIGNED_YET,
+        VerifyCode.NOT_WITNESSED_YET,
+        VerifyCode.NOT_ANCHORED,
         VerifyCode.RESTORED,
         VerifyCode.ERASED,
     }

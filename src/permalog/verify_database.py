@@ -10,18 +10,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
-from permalog.anchor import anchor_leaf, anchor_origin, read_anchors
+from permalog.anchor import anchor_leaf
 from permalog.checkpoint import Checkpoint, log_origin
-from permalog.errors import NotProven
 from permalog.findings import Broken, Finding, Report, VerifyCode
 from permalog.ids import log_id_of
-from permalog.note import Note, VerifierKey
+from permalog.note import VerifierKey
 from permalog.sql import query
 from permalog.verify import Claim, Place, Source
 from permalog.verify_epochs import ends, resumptions
+from permalog.verify_outside import read_published, read_witnessed
 from permalog.verify_rows import Rows
 from permalog.verify_schema import check_schema
 from permalog.verify_tree import Before, Head, TreeReader
+from permalog.witness_policy import WitnessPolicy
 
 if TYPE_CHECKING:
     from permalog.database import Connection, Database
@@ -52,6 +53,8 @@ class Given:
     """Checkpoints that witnesses have cosigned, as they keep them."""
     witnesses: Sequence[VerifierKey] = ()
     """The witnesses' keys."""
+    policy: WitnessPolicy | None = None
+    """How many of which witnesses must have cosigned; their keys count as given."""
     since: Mapping[tuple[UUID, int], SignedState] = field(default_factory=dict[tuple[UUID, int], SignedState])
     """Where an earlier verification has ended: events before are counted, and not read again."""
 
@@ -152,8 +155,10 @@ class _Run:
         self._result = result
         self._report = report
         self._progress = progress
-        self._anchored = self._read_anchors()
-        self._claims = self._read_witnessed()
+        witnesses = [*given.witnesses, *(given.policy.keys if given.policy else ())]
+        self._witnesses = list(dict.fromkeys(witnesses))
+        self._anchored = read_published(given.anchors, given.prefix or "", given.keys, self._witnesses, report)
+        self._claims = read_witnessed(given.witnessed, self._witnesses, report)
         self._seen: set[tuple[UUID, int]] = set()
         for key, state in given.outside.items():
             self._claims.setdefault(key, []).append(Claim(state.size, state.root, Source.OUTSIDE))
@@ -192,7 +197,8 @@ class _Run:
             reader = TreeReader(
                 connection, place, rows, self._report,
                 origin=None if self._given.prefix is None else log_origin(self._given.prefix, log_id, epoch),
-                keys=self._given.keys, witnesses=self._given.witnesses, opened=self._open_anchor,
+                keys=self._given.keys, witnesses=self._witnesses, opened=self._open_anchor,
+                policy=self._given.policy if epoch == epochs[-1][0] else None,
             )  # fmt: skip
             claims = self._claims.get((log_id, epoch), [])
             if size is None:
@@ -243,45 +249,3 @@ class _Run:
     def _open_anchor(self, checkpoint: Checkpoint) -> None:
         if self._anchored:
             self._anchored.pop(anchor_leaf(checkpoint), None)
-
-    def _read_anchors(self) -> dict[bytes, int]:
-        """The anchored leaves and their indices: 100 bytes of memory each, for as long as no checkpoint opened them."""
-        found: dict[bytes, int] = {}
-        keys, witnesses = self._given.keys, self._given.witnesses
-        for epoch, texts in self._given.anchors.items():
-            try:
-                for batch in read_anchors(texts, anchor_origin(self._given.prefix or "", epoch), keys, witnesses):
-                    found.update(zip(batch.leaves, range(batch.start, batch.start + len(batch.leaves)), strict=True))
-            except NotProven as error:
-                self._report(Finding(VerifyCode.ANCHOR_WRONG, str(error)))
-        return found
-
-    def _read_witnessed(self) -> dict[tuple[UUID, int], list[Claim]]:
-        """What witnesses have seen, by log and epoch."""
-        found: dict[tuple[UUID, int], list[Claim]] = {}
-        for data in self._given.witnessed:
-            try:
-                note = Note.parse(data)
-                if self._given.witnesses:
-                    note.verify(self._given.witnesses)
-                checkpoint = Checkpoint.parse(note.text)
-                key = place_of(checkpoint.origin)
-            except (NotProven, ValueError) as error:
-                self._report(Finding(VerifyCode.WITNESS_WRONG, str(error)))
-            else:
-                claim = Claim(checkpoint.size, checkpoint.root, Source.WITNESS)
-                found.setdefault(key, []).append(claim)
-        return found
-
-
-def place_of(origin: str) -> tuple[UUID, int]:
-    """The log and the epoch of ``<prefix>/log/<log_id>[/<epoch>]``.
-
-    Raises:
-        ValueError: it is no such origin.
-    """
-    _, parted, rest = origin.rpartition("/log/")
-    name, _, epoch = rest.partition("/")
-    if not parted:
-        raise ValueError("the checkpoint is not that of a log")
-    return UUID(name), int(epoch or 1)

@@ -19,11 +19,14 @@ from permalog.verify_rows import Rows
 if TYPE_CHECKING:
     from permalog.database import Connection
     from permalog.tile import Tile
+    from permalog.witness_policy import WitnessPolicy
 
 _TILES: Final = 32
 """Tiles that are read at a time: 8,192 leaves. It divides 256, so that tiles above are complete when looked at."""
 UNSIGNED_TOO_LONG: Final = 120.0
 """Seconds: a sealer looks for unsigned trees every minute."""
+UNCOVERED_TOO_LONG: Final = 900.0
+"""Seconds since an event was recorded: more, since what a long transaction records is sealed when that ends."""
 
 
 class Head(NamedTuple):
@@ -84,6 +87,7 @@ class TreeReader:
         keys: Collection[VerifierKey],
         witnesses: Sequence[VerifierKey],
         opened: Callable[[Checkpoint], object],
+        policy: WitnessPolicy | None = None,
     ) -> None:
         self._connection = connection
         self._place = place
@@ -93,6 +97,7 @@ class TreeReader:
         self._keys = keys
         self._witnesses = witnesses
         self._opened = opened
+        self._policy = policy
         self._at = {"log": place.log_id, "epoch": place.epoch}
         self._last: Checkpoint | None = None
         self.root = EMPTY_ROOT
@@ -139,7 +144,7 @@ class TreeReader:
             tree.finish(head.frontier)
             self.root = tree.frontier.root()
         self._is_signed(head, since, end)
-        self._cosignatures()
+        self._is_witnessed(head, self._cosignatures())
         return self._last
 
     def _is_signed(self, head: Head, *covering: Claim | None) -> None:
@@ -147,11 +152,24 @@ class TreeReader:
         covered = [claim.size for claim in covering if claim is not None]
         signed = max(0 if self._last is None else self._last.size, *covered, 0)
         if signed < head.size:
-            # A head of the future would put it off for ever.
-            overdue = not -UNSIGNED_TOO_LONG < head.age < UNSIGNED_TOO_LONG
+            # A head of the future would put it off for ever, and so would a log that never stops growing.
+            overdue = not -UNSIGNED_TOO_LONG < head.age < UNSIGNED_TOO_LONG or self._is_old(signed)
             code = VerifyCode.CHECKPOINT_MISSING if overdue else VerifyCode.NOT_SIGNED_YET
             message = f"the {head.size - signed} newest leaves are covered by no checkpoint"
             self._report(self._place.found(code, message))
+
+    def _is_witnessed(self, head: Head, witnessed: int) -> None:
+        """All leaves are covered by a checkpoint with a quorum, or are young: witnesses are asked every minute."""
+        if self._policy is not None and witnessed < head.size:
+            code = VerifyCode.WITNESS_QUORUM if self._is_old(witnessed) else VerifyCode.NOT_WITNESSED_YET
+            message = f"the {head.size - witnessed} newest leaves are covered by no checkpoint that has a quorum"
+            self._report(self._place.found(code, message))
+
+    def _is_old(self, leaf_index: int) -> bool:
+        """The event of a leaf was recorded so long ago that the leaf should be covered by now."""
+        at = {**self._at, "index": leaf_index // WIDTH, "subscript": leaf_index % WIDTH + 1}
+        row = self._connection.execute(query("verify", "first_uncovered"), at).fetchone()
+        return row is not None and row[0] > UNCOVERED_TOO_LONG
 
     def signed_only(self, head: Head, claims: Iterable[Claim]) -> Checkpoint | None:
         """What can be told of a log that was erased: its checkpoints are signed, and the newest is that of its head."""
@@ -278,8 +296,13 @@ class TreeReader:
                 self._last = found
                 self._opened(found)
 
-    def _cosignatures(self) -> None:
-        for size, witness, line, note in self._query("cosignatures", self._at):
+    def _cosignatures(self) -> int:
+        """Each is of its checkpoint; returns the largest size that has a quorum."""
+        witnessed, at, signed = 0, -1, set[VerifierKey]()
+        rows = self._connection.cursor(binary=True).stream(query("verify", "cosignatures"), self._at)
+        for size, witness, line, note in rows:
+            if size != at:
+                at, signed = size, set[VerifierKey]()
             try:
                 if note is None:
                     raise ValueError("there is no checkpoint of this size")  # noqa: TRY301  one way to report
@@ -287,10 +310,13 @@ class TreeReader:
                 if cosigned.signatures[0].name != witness:
                     raise ValueError("it is another's")  # noqa: TRY301
                 if any(key.name == witness for key in self._witnesses):
-                    cosigned.verify(self._witnesses)
+                    signed |= {one.key for one in cosigned.verify(self._witnesses)}
             except (NotProven, ValueError) as error:
                 message = f"the signature of {witness} at {size} leaves: {error}"
                 self._report(self._place.found(VerifyCode.COSIGNATURE_WRONG, message))
+            if self._policy is not None and self._policy.is_satisfied(signed):
+                witnessed = size
+        return witnessed
 
     def _query(self, name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         return self._connection.execute(query("verify", name), parameters, binary=True).fetchall()

@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from permalog.bundle_verifier import verify_bundle
-from permalog.errors import InvalidQuery, NotProven
-from permalog.findings import Finding, VerifyCode
+from permalog.anchor_folder import AnchorFolder
+from permalog.bundle_verifier import VerifiedBundle, inspect_bundle
+from permalog.errors import InvalidPolicy, InvalidQuery, NotProven
+from permalog.findings import Broken, Finding, VerifyCode
 from permalog.note import VerifierKey
+from permalog.verify_outside import check_bundle, read_published
+from permalog.witness_policy import WitnessPolicy
 from permalog_server.output import print_json, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
     from pathlib import Path
+    from typing import BinaryIO
 
     from permalog.bundle import Manifest, Place
-    from permalog.bundle_verifier import VerifiedBundle
+    from permalog.findings import Report
 
 PROVEN: Final = 0
 BROKEN: Final = 1
 UNCHECKED: Final = 2
 """The exit codes of `permalog verify`."""
 
+_MOST: Final = 1_000
+"""Failures that are told."""
 _UNTRUSTED: Final = Finding(
     VerifyCode.NOT_SIGNED,
     "no key was given: the file is whole, but whose log it is, it says only itself; give the log's key with --key",
@@ -44,36 +50,105 @@ def keys_of(texts: Iterable[str], field: str = "key") -> list[VerifierKey]:
         raise InvalidQuery(field, str(error)) from error
 
 
-def verify_file(
-    path: Path, keys: Sequence[VerifierKey], witnesses: Sequence[VerifierKey] = (), *, as_json: bool = False
-) -> int:
+def policy_in(path: Path) -> WitnessPolicy:
+    """A witness policy.
+
+    Raises:
+        InvalidQuery: it cannot be read, or is none.
+    """
+    try:
+        return WitnessPolicy.parse(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, InvalidPolicy) as error:
+        raise InvalidQuery("witness-policy", str(error)) from error
+
+
+def published_in(folder: Path) -> dict[int, list[bytes]]:
+    """All published anchors, by the epochs of the anchor log.
+
+    Raises:
+        InvalidQuery: there are none: whoever asks for them to be looked at must not be told that all is well.
+    """
+    published = AnchorFolder(folder)
+    try:
+        found = {epoch: list(published.texts(epoch)) for epoch in published.epochs()}
+    except OSError as error:
+        raise InvalidQuery("anchors", f"cannot be read: {error.strerror}") from error
+    if not any(found.values()):
+        raise InvalidQuery("anchors", "is no folder in which anchors were published")
+    return found
+
+
+class Against(NamedTuple):
+    """What a bundle is held to."""
+
+    keys: Sequence[VerifierKey] = ()
+    witnesses: Sequence[VerifierKey] = ()
+    policy: WitnessPolicy | None = None
+    anchors: Mapping[int, Iterable[bytes]] | None = None
+
+
+def verify_file(path: Path, against: Against, *, keep_going: bool = False, as_json: bool = False) -> int:
     """Verifies a bundle, says what it shows or where it breaks, and returns the exit code.
 
     Raises:
         InvalidQuery: the file cannot be read.
     """
+    findings: list[Finding] = []
+    found: VerifiedBundle | None = None
+
+    def report(finding: Finding) -> None:
+        if finding.severity == "notice" or len(findings) < _MOST:
+            findings.append(finding)
+        if finding.severity == "failure" and not keep_going:
+            raise Broken(finding)
+
     try:
-        with path.open("rb") as file, _progress() as progress:
-            found = verify_bundle(file, keys, witnesses=witnesses, progress=progress)
+        with path.open("rb") as file, _progress() as progress, suppress(Broken):
+            found = _inspected(file, against, report, progress)
     except OSError as error:
         raise InvalidQuery("bundle", f"cannot be read: {error.strerror}") from error
-    except NotProven as error:
-        return _say_broken(path, error, as_json=as_json)
+    proven = all(one.severity == "notice" for one in findings)
     if as_json:
-        notices = [] if found.is_trusted else [_UNTRUSTED.as_json()]
-        print_json({"proven": True, "findings": notices, "bundle": found.as_json()})
-    else:
+        bundle = found.as_json() if found is not None and proven else None
+        print_json({"proven": proven, "findings": [one.as_json() for one in findings], "bundle": bundle})
+    elif found is not None and proven:
         _say_proven(path, found)
-    return PROVEN
-
-
-def _say_broken(path: Path, error: NotProven, *, as_json: bool) -> int:
-    if as_json:
-        finding = {"code": error.code.value, "severity": "failure", "message": str(error)}
-        print_json({"proven": False, "findings": [finding], "bundle": None})
+        for finding in findings:
+            print(line_of(finding))
     else:
-        print(f"{printable(str(path))}: NOT PROVEN: {printable(str(error))}")
-    return BROKEN
+        print(f"{printable(str(path))}: NOT PROVEN")
+        for finding in findings:
+            print(line_of(finding))
+    return PROVEN if proven else BROKEN
+
+
+def _inspected(
+    file: BinaryIO, against: Against, report: Report, progress: Callable[[int], object]
+) -> VerifiedBundle | None:
+    keys, policy = against.keys, against.policy
+    witnesses = list(dict.fromkeys([*against.witnesses, *(policy.keys if policy else ())]))
+    found = inspect_bundle(file, keys, witnesses=witnesses, progress=progress, helped=True, report=report)
+    if found is None:
+        return None
+    anchored: dict[bytes, int] | None = None
+    if against.anchors is not None:
+        prefix = found.manifest.origin.partition("/log/")[0]
+        known = keys or [one.key for one in found.checkpoint.signatures]
+        anchored = read_published(against.anchors, prefix, known, witnesses, report)
+    check_bundle(found, anchored, policy, report)
+    if not found.is_trusted:
+        report(_UNTRUSTED)
+    return found
+
+
+def line_of(finding: Finding) -> str:
+    """For people."""
+    where = [f"log {finding.log_id}"] if finding.log_id is not None else []
+    where += [f"epoch {finding.epoch}"] if finding.epoch is not None and finding.epoch > 1 else []
+    where += [f"leaf {finding.leaf_index}"] if finding.leaf_index is not None else []
+    where += [f"event {finding.event_id}"] if finding.event_id is not None else []
+    mark = "BROKEN" if finding.severity == "failure" else "notice"
+    return f"{mark}  {finding.code}: {printable(finding.message)}{' (' + ', '.join(where) + ')' if where else ''}"
 
 
 def _say_proven(path: Path, found: VerifiedBundle) -> None:
@@ -81,8 +156,6 @@ def _say_proven(path: Path, found: VerifiedBundle) -> None:
     print(f"{printable(str(path))}: {'proven' if found.is_trusted else 'whole, and its signer not known'}")
     for name, value in rows:
         print(f"  {name + ':':<12}{printable(value)}")
-    if not found.is_trusted:
-        print(f"notice: {_UNTRUSTED.message}")
 
 
 def _facts(manifest: Manifest) -> list[tuple[str, str]]:

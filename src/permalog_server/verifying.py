@@ -13,21 +13,21 @@ from uuid import UUID
 import orjson
 import psycopg
 
-from permalog.anchor_folder import AnchorFolder
 from permalog.database import Database
 from permalog.errors import InvalidQuery, PermalogError
 from permalog.findings import Broken
 from permalog.note import VerifierKey
-from permalog.verify_database import Given, SignedState, Verification, place_of, verify_database
-from permalog_server.bundles import BROKEN, PROVEN
+from permalog.verify_database import Given, SignedState, Verification, verify_database
+from permalog.verify_outside import place_of
+from permalog_server.bundles import BROKEN, PROVEN, line_of, published_in
 from permalog_server.output import print_json
 from permalog_server.wiring import open_database, sealed_folder, signing_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from permalog.findings import Finding
     from permalog.verify_database import Progress
+    from permalog.witness_policy import WitnessPolicy
     from permalog_server.wiring import Place
 
 _LONGEST: Final = 1_000_000
@@ -43,6 +43,7 @@ class Sources(NamedTuple):
     anchors: Path | None = None
     witnessed: Sequence[Path] = ()
     since: Path | None = None
+    policy: WitnessPolicy | None = None
 
 
 def known(place: Place, sources: Sources) -> Given:
@@ -65,18 +66,14 @@ def known(place: Place, sources: Sources) -> Given:
         last = folder.last(log_id)
         if last is not None and "/log/" in last.origin:  # and not the anchor log
             outside[place_of(last.origin)] = SignedState(last.size, last.root)
-    anchors: dict[int, list[bytes]] = {}
-    if sources.anchors is not None:
-        _readable(sources.anchors, "anchors")
-        published = AnchorFolder(sources.anchors)
-        anchors = {epoch: list(published.texts(epoch)) for epoch in published.epochs()}
     return Given(
         keys=keys,
         prefix=keys[0].name if keys else None,
         outside=outside,
-        anchors=anchors,
+        anchors={} if sources.anchors is None else published_in(sources.anchors),
         witnessed=[_bytes(path) for path in sources.witnessed],
         witnesses=sources.witnesses,
+        policy=sources.policy,
         since={} if sources.since is None else read_ends(sources.since),
     )
 
@@ -170,7 +167,7 @@ def _tell(result: Verification, seconds: float, *, as_json: bool) -> None:
         })  # fmt: skip
         return
     for finding in result.findings:
-        print(_line(finding))
+        print(line_of(finding))
     hidden = result.failures - sum(one.severity == "failure" for one in result.findings)
     if hidden:
         print(f"BROKEN  and {hidden:,} more")
@@ -184,15 +181,6 @@ def _shown(members: dict[str, Any]) -> dict[str, object]:
         name: value.hex() if isinstance(value, bytes) else value if isinstance(value, int) else str(value)
         for name, value in members.items()
     }
-
-
-def _line(finding: Finding) -> str:
-    where = [f"log {finding.log_id}"] if finding.log_id is not None else []
-    where += [f"epoch {finding.epoch}"] if finding.epoch is not None and finding.epoch > 1 else []
-    where += [f"leaf {finding.leaf_index}"] if finding.leaf_index is not None else []
-    where += [f"event {finding.event_id}"] if finding.event_id is not None else []
-    mark = "BROKEN" if finding.severity == "failure" else "notice"
-    return f"{mark}  {finding.code}: {finding.message}{' (' + ', '.join(where) + ')' if where else ''}"
 
 
 @contextmanager

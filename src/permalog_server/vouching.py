@@ -17,11 +17,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from permalog.anchor_folder import AnchorFolder
 from permalog.anchoring import AnchorLog, Failure, Step
-from permalog.cosigning import Round, Standing, WitnessPolicy, collect, standing
+from permalog.cosigning import Round, Standing, collect, standing
 from permalog.database import Database
 from permalog.errors import InvalidPolicy, InvalidQuery, PermalogError
 from permalog.health import Check
 from permalog.sealing import may_seal
+from permalog.witness_policy import WitnessPolicy
 from permalog_server.metrics import REGISTRY
 from permalog_server.outgoing import HttpPlace, ask_witness
 from permalog_server.wiring import settings, signing
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
     from permalog import Permalog
     from permalog.anchoring import AnchorPlace
-    from permalog.cosigning import WitnessAddress
     from permalog.signing import Signing
+    from permalog.witness_policy import WitnessAddress
     from permalog_server.wiring import Place
 
 _log: Final = structlog.get_logger("permalog.anchoring")

@@ -189,6 +189,49 @@ def test_witnesses_cosign_and_proofs_carry_it(
     assert (verified.checkpoint.size, len(verified.cosignatures)) == (305, 1)
 
 
+def test_a_log_and_a_bundle_are_held_to_anchors_and_a_policy(
+    permalog: Command, seal: Callable[[int], None], key: VerifierKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, policy, other, bundle = (tmp_path / name for name in ("anchors", "policy.toml", "other.toml", "a.zip"))
+    nobody = Cosigner("witness.example/w2", bytes(32)).key
+    other.write_text(f'quorum = 1\n[[witness]]\nkey = "{nobody}"\nurl = "http://127.0.0.1:1"\n')
+    monkeypatch.setenv("PERMALOG_ANCHOR_DIR", str(folder))
+    seal(5)
+    with witness(tmp_path / "w", key) as (url, theirs):
+        policy.write_text(f'quorum = 1\n[[witness]]\nkey = "{theirs}"\nurl = "{url}"\n')
+        monkeypatch.setenv("PERMALOG_WITNESS_POLICY", str(policy))
+        assert permalog("anchor", "--once").code == 0
+    assert permalog("evidence", "--owner", str(OWNER), "-o", str(bundle)).code == 0
+
+    def verified(*options: str) -> tuple[int, set[str]]:
+        said = permalog("verify", *options, "--json")
+        assert said.json["proven"] is (said.code == 0)
+        return said.code, {one["code"] for one in said.json["findings"]} - {"late"}
+
+    of_bundle = ("--bundle", str(bundle), "--key", str(key))
+    for target in ((), of_bundle):
+        # The evidence is on record by itself, and sealed by nobody yet.
+        assert verified(*target, "--anchors", str(folder), "--witness-policy", str(policy)) == (0, set())
+    assert verified(*of_bundle, "--witness-policy", str(other)) == (1, {"witness.quorum"})
+    assert verified("--witness-policy", str(other)) == (0, {"not_witnessed_yet"})
+    (first,) = (folder / "1").iterdir()
+    text = first.read_bytes()
+    first.write_bytes(text.replace(b"start 0", b"start 1"))
+    for target in ((), of_bundle):
+        assert verified(*target, "--anchors", str(folder))[0] == 1
+    assert verified(*of_bundle, "--anchors", str(folder), "--keep-going") == (1, {"anchor.wrong", "not_anchored"})
+    first.unlink()
+    for target in ((), of_bundle):
+        said = permalog("verify", *target, "--anchors", str(folder))
+        assert (said.code, said.out) == (2, "")
+    first.write_bytes(text)
+    seal(1)
+    assert (
+        permalog("evidence", "--owner", str(OWNER), "-o", str(bundle), "--action", "security.finding.created").code == 0
+    )
+    assert verified(*of_bundle, "--anchors", str(folder))[0] == 0
+
+
 def test_without_a_witness_everything_goes_on_and_is_told(
     permalog: Command, database: str, seal: Callable[[int], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,6 +115,9 @@ def test_it_begins_where_it_ended_and_notes_no_end_of_what_is_broken(
         ("--bundle", "/nonexistent"),
         ("--bundle", "/nonexistent", *OWNER),
         ("--witnessed", "/nonexistent"),
+        ("--witness-policy", "/nonexistent"),
+        ("--bundle", "/nonexistent", "--since", "/nonexistent"),
+        ("--bundle", "/nonexistent", "--anchors", "/nonexistent"),
     ],
 )
 def test_what_cannot_be_checked_is_neither_proven_nor_broken(arguments: tuple[str, ...], sealed: Command) -> None:
@@ -131,5 +134,17 @@ def test_a_bundle_is_verified_by_itself(sealed: Command, tmp_path: Path) -> None
     file = tmp_path / "audit.zip"
     assert sealed("evidence", *OWNER, "-o", str(file)).code == 0
     assert sealed("verify", "--bundle", str(file), "--key", key).code == 0
-    file.write_bytes(file.read_bytes()[:-1])
+    data = file.read_bytes()
+    file.write_bytes(data.replace(b"checkpoint.txt", b"checkpoint.txT"))
     assert sealed("verify", "--bundle", str(file), "--key", key).code == 1
+    middle = len(data) // 2
+    file.write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
+    other = "audit.example.com+61974a17+ASVDuS/xCVURR2rcg2nbbdyTNmWhGXjdoUBO4QZsqVWd"
+    first = sealed("verify", "--bundle", str(file), "--key", other, "--json")
+    assert (first.code, [one["code"] for one in first.json["findings"]]) == (1, ["note.unsigned"])
+    every = sealed("verify", "--bundle", str(file), "--key", other, "--json", "--keep-going")
+    assert every.code == 1
+    assert {one["code"] for one in every.json["findings"]} == {"note.unsigned", "bundle.member"}
+    assert {one["severity"] for one in every.json["findings"]} == {"failure"}
+    shown = sealed("verify", "--bundle", str(file), "--key", key)
+    assert "BROKEN  bundle.member: the bytes of " in shown.out

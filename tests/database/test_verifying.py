@@ -11,16 +11,18 @@ import pytest
 import tampering
 from actions import ACTIONS
 from asking import composed
-from permalog import Owner
+from permalog import Owner, verify_tree
 from permalog.client import Permalog
 from permalog.database import Database
 from permalog.errors import DatabaseProblem
 from permalog.findings import Broken, VerifyCode
 from permalog.keys import KeyFile
+from permalog.note import Cosigner, Note
 from permalog.outside import SealedFolder
 from permalog.sealing import seal_now
 from permalog.signing import Signing
 from permalog.verify_database import Given, Progress, SignedState, Verification, verify_database
+from permalog.witness_policy import WitnessAddress, WitnessPolicy
 from servers import as_user, run_on
 from tampering import ACME, BETA, PREFIX, SIGNER, unguarded
 
@@ -129,6 +131,51 @@ def test_a_schema_of_somebodys_own_tells_the_verifier_nothing(sealed: str) -> No
             connection.execute("UPDATE permalog.event SET outcome = 'denied' WHERE log_id = %s", (ACME.log_id,))
     codes = [one.code for one in verified(sealed, keep_going=True).findings]
     assert codes.count(VerifyCode.EVENT_CHANGED) == 300
+
+
+@pytest.mark.parametrize(
+    ("size", "old", "code"),
+    [
+        (300, True, None),
+        (256, False, VerifyCode.NOT_WITNESSED_YET),
+        (256, True, VerifyCode.WITNESS_QUORUM),
+        (0, True, VerifyCode.WITNESS_QUORUM),
+    ],
+)
+def test_every_leaf_is_covered_by_a_quorum_in_time(
+    size: int,
+    old: bool,  # noqa: FBT001
+    code: VerifyCode | None,
+    sealed: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(verify_tree, "UNCOVERED_TOO_LONG", -1.0 if old else 900.0)
+    one, two, three = (Cosigner(f"witness.example/w{n}", bytes([n] * 32)) for n in range(3))
+    with psycopg.connect(sealed) as connection:
+        for signer, at in ((one, size), (two, size), (three, 300)):
+            row = connection.execute(
+                "SELECT note FROM permalog.checkpoint WHERE log_id = %s AND size = %s", (ACME.log_id, at)
+            ).fetchone()
+            if row is not None:
+                line = signer.cosign(Note.parse(row[0].encode()).text, 1_769_850_000).line()
+                connection.execute(
+                    "INSERT INTO permalog.cosignature (log_id, size, witness, line) VALUES (%s, %s, %s, %s)",
+                    (ACME.log_id, at, signer.key.name, line),
+                )
+    policy = WitnessPolicy(2, tuple(WitnessAddress(each.key, "http://127.0.0.1:1") for each in (one, two)))
+    found = verified(sealed, ACME, Given(keys=[SIGNER.key], prefix=PREFIX, policy=policy), keep_going=True).findings
+    assert [each.code for each in found] == ([] if code is None else [code])
+
+
+def test_a_log_that_grows_all_the_time_must_be_signed_all_the_same(
+    sealed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with psycopg.connect(sealed) as connection, unguarded(connection):
+        connection.execute("DELETE FROM permalog.checkpoint WHERE size = 300")
+        connection.execute("UPDATE permalog.head SET sealed_at = clock_timestamp()")
+    assert {one.code for one in verified(sealed, ACME).findings} == {VerifyCode.NOT_SIGNED_YET}
+    monkeypatch.setattr(verify_tree, "UNCOVERED_TOO_LONG", -1.0)
+    assert {one.code for one in verified(sealed, ACME, keep_going=True).findings} == {VerifyCode.CHECKPOINT_MISSING}
 
 
 def test_it_raises_on_the_first_failure_or_names_all(sealed: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import naive_bundle
+import permalog.bundle_events
 from bundles import (
     LOG,
     ORGANIZATION,
@@ -25,10 +26,11 @@ from bundles import (
     resigned,
 )  # fmt: skip
 from permalog.bundle import CHECKPOINT, EVENTS, IDENTITIES, LEAVES, MANIFEST, MEMBERS, README, SIGNATURE, BundleOwner
-from permalog.bundle_verifier import VerifiedBundle, verify_bundle
+from permalog.bundle_verifier import VerifiedBundle, inspect_bundle, verify_bundle
 from permalog.bundle_zip import Packing, read_directory, unpacked, zipped
 from permalog.checkpoint import Checkpoint, log_origin
 from permalog.errors import BundleCode, NotProven, ProofCode
+from permalog.findings import Finding
 from permalog.ids import log_id_of
 from permalog.note import VerifierKey
 from record_vectors import table_of
@@ -340,6 +342,76 @@ def test_what_the_log_itself_signs_must_agree_with_itself(
         verified(data)
         return
     assert refused(data) == code
+
+
+def inspected(data: bytes, *, helped: bool = False) -> list[Finding]:
+    found: list[Finding] = []
+    bundle = inspect_bundle(io.BytesIO(data), [KEY], witnesses=[WITNESS.key], helped=helped, report=found.append)
+    assert (bundle is None) is bool(found)
+    return found
+
+
+@pytest.mark.parametrize(("name", "change", "said", "code"), LIES)
+def test_whoever_wants_all_faults_is_told_the_first_first(
+    name: str, change: Callable[[dict[str, bytes]], dict[str, bytes]], said: dict[str, Any], code: str
+) -> None:
+    found = inspected(resigned(change(contents_of(HONEST[name]())), **said))
+    assert [one.code for one in found[:1]] == ([code] if code else [])
+
+
+def test_everything_that_is_wrong_is_told_with_its_place() -> None:
+    """Two events, an identity, the query, a count and the signature, all at once."""
+    contents = contents_of(HONEST["whole"]())
+    changes = [
+        line_replaced(3, outcome="failure"),
+        line_replaced(7, log_id="e152bb82-5527-8d8b-8ded-3f5737b427b3"),
+        rewritten(EVENTS, b'"schema_version":1', b'"schema_version": 1'),
+        rewritten(IDENTITIES, b"tests.example", b"other.example"),
+    ]
+    for change in changes:
+        contents = change(contents)
+    counted = {"counts": {"events": 40, "left_out": 0, "identities": 41, "unsealed": 0}}
+    found = inspected(resigned(contents, STRANGER, query={"end": ENTRIES[39].row.occurred_at}, **counted))
+    assert [(one.code, one.leaf_index) for one in found] == [
+        (ProofCode.UNSIGNED, None),
+        (BundleCode.EVENT, 0),
+        (BundleCode.EVENT, 7),
+        (BundleCode.QUERY, 39),
+        (ProofCode.RANGE, None),
+        (BundleCode.IDENTITY, None),
+        (BundleCode.COUNT, None),
+    ]
+    assert {one.log_id for one in found} == {LOG}
+    assert str(found[2].event_id) == ENTRIES[7].row.id
+    assert "(" not in found[0].message[-20:]
+
+
+def test_what_was_not_signed_is_not_unpacked_and_the_rest_is_looked_at() -> None:
+    contents = contents_of(HONEST["whole"]())
+    contents |= {EVENTS: b"{}\n", README: b"hello"}
+    found = inspected(packed(contents.items()))
+    assert [one.code for one in found] == [BundleCode.MEMBER] * 2
+    assert [one.message.split()[0] for one in found] == [README, EVENTS]
+
+
+@pytest.fixture
+def helper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second process takes its part, and the smallest parts there are."""
+    monkeypatch.setattr(permalog.bundle_events, "_HELPED_FROM", 0)
+    monkeypatch.setattr(permalog.bundle_events, "_SENT", 3)
+
+
+@pytest.mark.usefixtures("helper")
+def test_two_processes_find_what_one_finds() -> None:
+    data = HONEST["whole"]()
+    assert verify_bundle(io.BytesIO(data), [KEY], witnesses=[WITNESS.key], helped=True) == verified(data)
+    contents = contents_of(data)
+    for number in (0, 20, 39):
+        contents = line_replaced(number, log_id="e152bb82-5527-8d8b-8ded-3f5737b427b3")(contents)
+    wrong = resigned(contents)
+    found = inspected(wrong, helped=True)
+    assert found == inspected(wrong)
+    assert [one.leaf_index for one in found if one.code is BundleCode.EVENT] == [0, 20, 39]
 
 
 PLACE = {"leaf_index": 0, "id": ENTRIES[1].row.id, "occurred_at": ENTRIES[1].row.occurred_at}

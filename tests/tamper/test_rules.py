@@ -15,18 +15,21 @@ import pytest
 
 from attacks import Attack
 from matrix import ALL, Known, attack, codes
-from permalog import verify, verify_database, verify_rows, verify_schema, verify_tree
+from permalog import verify, verify_database, verify_outside, verify_rows, verify_schema, verify_tree
 from permalog.findings import NOTICES, Finding, VerifyCode
 from tampering import Connection
 
 MODULES = {Path(str(module.__file__)).name: module for module in
-           (verify, verify_database, verify_rows, verify_schema, verify_tree)}  # fmt: skip
+           (verify, verify_database, verify_outside, verify_rows, verify_schema, verify_tree)}  # fmt: skip
 Rule = tuple[str, str, VerifyCode]
-# Those that speak only where a verification begins with the end of another (tests/database/test_verifying.py), or where
-# a log goes on after a restore (tests/sealing/test_resuming.py).
+# Those that speak only where a verification begins with the end of another or is given a policy
+# (tests/database/test_verifying.py, tests/cli/test_anchor.py), or where a log goes on after a restore
+# (tests/sealing/test_resuming.py).
 ELSEWHERE: set[Rule] = {
     ("verify_rows.py", "_misplaced", VerifyCode.EVENT_MISSING),
     ("verify.py", "", VerifyCode.EPOCH_BROKEN),
+    ("verify_tree.py", "_is_witnessed", VerifyCode.WITNESS_QUORUM),
+    ("verify_outside.py", "check_bundle", VerifyCode.WITNESS_QUORUM),
 }
 
 

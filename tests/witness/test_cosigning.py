@@ -9,12 +9,13 @@ import psycopg
 import pytest
 
 from permalog.checkpoint import verify_checkpoint
-from permalog.cosigning import Answer, WitnessAddress, WitnessPolicy, collect, standing
+from permalog.cosigning import Answer, collect, standing
 from permalog.database import Database
 from permalog.errors import InvalidPolicy, Refusal, WitnessRefused, WitnessUnreachable
 from permalog.note import Cosigner, VerifierKey
 from permalog.proofs import Tree
 from permalog.witness import State, TrustedLog, Witness
+from permalog.witness_policy import WitnessAddress, WitnessPolicy
 from trees import SIGNER, Planted, some_leaves
 
 STATUS = {

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from permalog.errors import InvalidQuery
-from permalog_server.bundles import keys_of, verify_file
+from permalog_server.bundles import Against, keys_of, policy_in, published_in, verify_file
 from permalog_server.commands.options import Json, owner_of
 
 
@@ -26,6 +26,10 @@ def verify(
     ] = None,
     witness: Annotated[
         list[str] | None, typer.Option("--witness", metavar="VKEY", help="The key of a witness; repeatable.")
+    ] = None,
+    witness_policy: Annotated[
+        Path | None,
+        typer.Option("--witness-policy", metavar="FILE", help="How many of which witnesses must have cosigned."),
     ] = None,
     sealed: Annotated[
         Path | None,
@@ -54,16 +58,20 @@ def verify(
     Exit code 0: proven; 1: broken, and where; 2: it could not be checked.
     """
     keys, witnesses = keys_of(key or ()), keys_of(witness or (), "witness")
+    policy = None if witness_policy is None else policy_in(witness_policy)
     if bundle is not None:
         if others := [
-            name for name, one in {"owner": owner, "sealed": sealed, "anchors": anchors, "since": since}.items() if one
+            name
+            for name, one in {"owner": owner, "sealed": sealed, "witnessed": witnessed, "since": since}.items()
+            if one
         ]:
             raise InvalidQuery(others[0], "is for a live database: a bundle is verified by itself")
-        return verify_file(bundle, keys, witnesses, as_json=as_json)
+        published = None if anchors is None else published_in(anchors)
+        return verify_file(bundle, Against(keys, witnesses, policy, published), keep_going=keep_going, as_json=as_json)
     if anchors is not None and owner is not None:
         raise InvalidQuery("anchors", "tell of all logs together: leave --owner out")
     from permalog_server.verifying import Sources, verify_live  # noqa: PLC0415  a bundle needs no database driver
 
-    sources = Sources(keys, witnesses, sealed, anchors, witnessed or (), since)
+    sources = Sources(keys, witnesses, sealed, anchors, witnessed or (), since, policy)
     log_id = None if owner is None else owner_of(owner).log_id
     return verify_live(log_id, sources, keep_going=keep_going, as_json=as_json)

@@ -85,6 +85,12 @@ WHERE log_id = %(log)s AND epoch = %(epoch)s AND size >= %(first)s AND size <= %
 SELECT size, root, note FROM permalog.checkpoint
 WHERE log_id = %(log)s AND epoch = %(epoch)s ORDER BY size DESC LIMIT 1;
 
+-- name: first_uncovered
+-- How long ago the event of a leaf was recorded, in seconds.
+SELECT extract(epoch FROM clock_timestamp() - e.recorded_at)::float8
+FROM permalog.tile AS t JOIN permalog.event AS e ON e.log_id = t.log_id AND e.id = t.event_ids[%(subscript)s]
+WHERE t.log_id = %(log)s AND t.epoch = %(epoch)s AND t.level = 0 AND t.index = %(index)s;
+
 -- name: cosignatures
 SELECT c.size, c.witness, c.line, k.note FROM permalog.cosignature AS c LEFT JOIN permalog.checkpoint AS k USING (log_id, epoch, size)
 WHERE c.log_id = %(log)s AND c.epoch = %(epoch)s ORDER BY c.size, c.witness;
