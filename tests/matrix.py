@@ -97,7 +97,7 @@ def failures(connection: Connection, given: Given) -> list[Finding]:
 
 
 def codes(connection: Connection, given: Given) -> set[VerifyCode]:
-    return {one.code for one in failures(connection, given)}
+    return {one.code for one in failures(connection, given) if isinstance(one.code, VerifyCode)}
 
 
 def attack(connection: Connection, one: Attack) -> None:
