@@ -15,7 +15,7 @@ from benchmarks.place import query
 from permalog import Owner, Permalog
 from permalog.cursor import NEWEST, cursor_at, position_of
 from permalog.filters import Filters
-from permalog.query import ROW
+from permalog.searching import ROW
 from permalog.selection import select
 from permalog.sql import query as library_query
 

@@ -14,7 +14,7 @@ from permalog.event import Event, Resource
 from permalog.export_formats import ExportFormat, Format, format_of
 from permalog.filters import EVERYTHING, Filters
 from permalog.payload import Personal
-from permalog.query import ROW
+from permalog.searching import ROW
 from permalog.selection import Selection, select
 from permalog.sql import query
 from permalog.stored import Row, Stored, as_seen

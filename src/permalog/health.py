@@ -135,7 +135,7 @@ def _search(connection: Connection) -> Iterator[Check]:
         yield Check("search", "ok", f"{closed} closed partitions are indexed")
     else:
         yield Check(
-            "search", "less", f"{waiting} of {closed} closed partitions have no search index: searches stop early",
+            "search", "less", f"{waiting} of {closed} closed partitions have no search index: searching them is slow",
             "have `permalog seal` or `permalog serve` run, as a login that is granted permalog_sealer",
         )  # fmt: skip
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import orjson
 from psycopg import sql
-from psycopg.rows import args_row
 
 from permalog.cursor import NEWEST, cursor_at, position_of
 from permalog.errors import EventNotFound, InvalidQuery
 from permalog.filters import EVERYTHING, Filters
+from permalog.searching import ROW, Direction, Search, fetch
 from permalog.selection import Selection, select
 from permalog.sql import query
 from permalog.stored import Stored, StoredEvent, as_seen
@@ -22,15 +22,11 @@ if TYPE_CHECKING:
     from permalog.database import Connection, Database
     from permalog.event import Owner
 
-Direction: TypeAlias = Literal["older", "newer"]
-
 DEFAULT_LIMIT: Final = 50
 MOST: Final = 100
 """Bounds what one page costs to fetch and to show."""
 SCANNED: Final = 200_000
 """Bounds how many events one page looks through for a text of fewer than three characters."""
-
-ROW: Final = sql.SQL(query("read", "row"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +86,7 @@ def list_events(  # noqa: PLR0913  the interface's parameters
     else:
         direction, position = "older", NEWEST
     with database.reading(log_id, viewer, in_order=True) as connection:
-        reading = _Reading(connection, select(connection, log_id, filters))
+        reading = _Reading(database, connection, select(connection, log_id, filters))
         stored, onward = reading.page(direction, position, limit)
         back = reading.back(direction, position, stored)
         rows = as_seen(connection, stored, log_id, viewer)
@@ -123,9 +119,10 @@ def get_event(database: Database, owner: Owner, event_id: UUID, viewer: Viewer =
 class _Reading:
     """A page on its way, inside one transaction, so that its parts fit each other."""
 
-    def __init__(self, connection: Connection, selection: Selection) -> None:
+    def __init__(self, database: Database, connection: Connection, selection: Selection) -> None:
         self.connection = connection
         self.selection = selection
+        self.search = None if selection.pattern is None else Search(database, connection, selection)
         self.stopped = False
         """Whether a bounded search reached its bound."""
         if selection.is_uneven:
@@ -133,8 +130,7 @@ class _Reading:
 
     def page(self, direction: Direction, position: UUID, limit: int) -> tuple[list[Stored], UUID | None]:
         """The rows beyond a position, newest first, and the position from which there are more, if there are."""
-        statement = _statement(direction, self.selection)
-        rows = fetch(self.connection, statement, self._parameters(position, rows=limit + 1))
+        rows = self._beyond(direction, position, limit + 1)
         onward = UUID(rows[limit - 1].id) if len(rows) > limit else self._bound(direction, position)
         del rows[limit:]
         return (rows if direction == "older" else rows[::-1]), onward
@@ -149,7 +145,14 @@ class _Reading:
         start = UUID(rows[-1].id) if rows else UUID(int=position.int + 1)
         return start if self._is_any("older", start) else None
 
+    def _beyond(self, direction: Direction, position: UUID, rows: int) -> list[Stored]:
+        if self.search is not None:
+            return self.search.rows(direction, position, rows)
+        return fetch(self.connection, _statement(direction, self.selection), self._parameters(position, rows=rows))
+
     def _is_any(self, direction: Direction, position: UUID) -> bool:
+        if self.search is not None:
+            return bool(self.search.rows(direction, position, 1))
         statement = _statement(f"is_{direction}", self.selection)
         row = self.connection.execute(statement, self._parameters(position), prepare=True).fetchone()
         return row is not None or self._bound(direction, position) is not None
@@ -167,12 +170,6 @@ class _Reading:
 
     def _parameters(self, position: UUID, **more: int) -> dict[str, Any]:
         return {**self.selection.parameters, "position": position, "bound": SCANNED, **more}
-
-
-def fetch(connection: Connection, statement: sql.Composed, parameters: dict[str, Any]) -> list[Stored]:
-    """The events that a statement of ``read.sql`` finds, as they are stored."""
-    with connection.cursor(row_factory=args_row(Stored)) as cursor:
-        return cursor.execute(statement, parameters, prepare=True).fetchall()
 
 
 def _statement(name: str, selection: Selection) -> sql.Composed:

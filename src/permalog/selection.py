@@ -32,6 +32,8 @@ class Selection:
     search: sql.SQL | None
     needle: str
     """What is searched for, lower-cased by the database; empty without a search."""
+    pattern: str | None
+    """What `permalog.searchable` is LIKE where the needle is to be found; None where no search index helps."""
     parameters: dict[str, Any]
     is_uneven: bool = False
     """Whether it must be planned for the log at hand: staff have no id to follow an index by in the events' order, so
@@ -58,6 +60,7 @@ class Selection:
             (*self.conditions, _condition("apart_from_operation")),
             self.search,
             self.needle,
+            self.pattern,
             {**self.parameters, "apart_from": correlation_id},
             self.is_uneven,
         )
@@ -82,8 +85,8 @@ def select(connection: Connection, log_id: UUID, filters: Filters) -> Selection:
             made.add(name, **{name: value})
     if filters.outcome is not None:
         made.add("outcome" if filters.outcome == "success" else "not_success", outcome=filters.outcome)
-    search, needle = made.searched(filters.search)
-    return Selection(tuple(made.conditions), search, needle, made.parameters, is_uneven=made.is_uneven)
+    search, needle, pattern = made.searched(filters.search)
+    return Selection(tuple(made.conditions), search, needle, pattern, made.parameters, is_uneven=made.is_uneven)
 
 
 class _Selecting:
@@ -151,13 +154,13 @@ class _Selecting:
             self.is_uneven = True
         self.conditions.append(_any_of(either or [_condition("nobody")]))
 
-    def searched(self, text: str | None) -> tuple[sql.SQL | None, str]:
+    def searched(self, text: str | None) -> tuple[sql.SQL | None, str, str | None]:
         if text is None:
-            return None, ""
+            return None, "", None
         row = self.connection.execute(query("filters", "lowered"), {"search": text}).fetchone()
-        needle, written = row or ("", "")
+        needle, written, pattern = row or ("", "", None)
         self.parameters["needle"] = needle
-        return _condition("quick_search" if _is_written_alike(needle, written) else "search"), needle
+        return _condition("quick_search" if _is_written_alike(needle, written) else "search"), needle, pattern
 
 
 def _is_written_alike(needle: str, written: str) -> bool:

@@ -16,7 +16,7 @@ from typing_extensions import override
 from permalog.errors import InvalidQuery
 from permalog.filters import EVERYTHING, Filters
 from permalog.merkle import MAX_SIZE
-from permalog.query import ROW, fetch
+from permalog.searching import ROW, fetch
 from permalog.selection import select
 from permalog.sql import query
 from permalog.stored import StoredEvent, as_seen

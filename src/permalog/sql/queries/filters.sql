@@ -80,8 +80,10 @@ SELECT actor_id, commitments FROM permalog.people_of_email(%(email)s)
 WHERE actor_id IS NOT NULL OR current_setting('permalog.viewer', true) = 'staff'   -- masked, whatever the function says
 
 -- name: lowered
--- What is searched for, as the database lower-cases it, and the same as it stands inside jsonb's text.
-SELECT lower(%(search)s), to_jsonb(lower(%(search)s))::text
+-- What is searched for, as the database lower-cases it; the same as it stands inside jsonb's text; and the pattern by which a
+-- search index finds it, null where none helps: where no three letters or digits stand side by side.
+SELECT n.needle, to_jsonb(n.needle)::text, CASE WHEN p.pattern ~ '[[:alnum:]]{3}' THEN p.pattern END
+FROM lower(%(search)s) AS n (needle) CROSS JOIN LATERAL permalog.search_pattern(n.needle) AS p (pattern)
 
 -- name: catalogue
 SELECT action, label, resource_type, retired FROM permalog.catalogue ORDER BY action COLLATE "C"

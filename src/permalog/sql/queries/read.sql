@@ -53,6 +53,40 @@ SELECT last.id FROM (SELECT e.id FROM permalog.event AS e WHERE {where} AND e.id
 SELECT last.id FROM (SELECT e.id FROM permalog.event AS e WHERE {where} AND e.id > %(position)s ORDER BY e.id
                      OFFSET %(bound)s - 1 LIMIT 2) AS last ORDER BY last.id
 
+-- name: partitions
+SELECT name, first_id, next_id, is_searchable FROM permalog.partitions() ORDER BY next_id DESC
+
+-- name: plan_for_values
+-- Bounds on the id then prune partitions while planning, however many there are; the order stays an index's.
+SET LOCAL plan_cache_mode = force_custom_plan
+
+-- name: older_between
+SELECT {row} FROM permalog.event AS e WHERE {where} AND e.id > %(above)s AND e.id < %(below)s ORDER BY e.id DESC LIMIT %(rows)s
+
+-- name: newer_between
+SELECT {row} FROM permalog.event AS e WHERE {where} AND e.id > %(above)s AND e.id < %(below)s ORDER BY e.id LIMIT %(rows)s
+
+-- name: older_glance
+-- The id behind which so many further events lie, if there are as many.
+SELECT e.id FROM permalog.event AS e WHERE {where} AND e.id > %(above)s AND e.id < %(below)s
+ORDER BY e.id DESC OFFSET %(bound)s LIMIT 1
+
+-- name: newer_glance
+SELECT e.id FROM permalog.event AS e WHERE {where} AND e.id > %(above)s AND e.id < %(below)s
+ORDER BY e.id OFFSET %(bound)s LIMIT 1
+
+-- name: candidates
+SELECT permalog.search(%(partition)s, %(pattern)s, %(above)s, %(below)s, %(newest_first)s, %(most)s)
+
+-- name: older_among
+-- Of some events of one partition, all between two ids, those that are selected.
+SELECT {row} FROM permalog.event AS e WHERE {where} AND e.id = ANY (%(ids)s) AND e.id > %(above)s AND e.id < %(below)s
+ORDER BY e.id DESC LIMIT %(rows)s
+
+-- name: newer_among
+SELECT {row} FROM permalog.event AS e WHERE {where} AND e.id = ANY (%(ids)s) AND e.id > %(above)s AND e.id < %(below)s
+ORDER BY e.id LIMIT %(rows)s
+
 -- name: one
 SELECT {row} FROM permalog.event AS e WHERE e.log_id = %(log_id)s AND e.id = %(id)s
 

@@ -1,0 +1,191 @@
+"""Searching a log in the order of its events, by the indexes of closed partitions where there are any.
+
+A frequent text is found sooner by looking through the events one by one, a rare one only by an index: which it is shows
+after a glance at the first few thousand. The part of a log that has no index is looked through as a whole; closing
+partitions (`permalog.keeping`) bounds it. The answers are the same either way: an index only names candidates, each of
+which is then tested as every other event is, behind row-level security.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+from psycopg import sql
+from psycopg.rows import args_row
+
+from permalog.cursor import NEWEST, OLDEST
+from permalog.sql import query
+from permalog.stored import Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from permalog.database import Connection, Database
+    from permalog.selection import Selection
+
+Direction: TypeAlias = Literal["older", "newer"]
+
+ROW: Final = sql.SQL(query("read", "row"))
+
+GLANCE: Final = 4_000
+"""Events that are looked through before an index is asked, and by which it shows how frequent a text is."""
+PATIENCE: Final = 6
+"""So many glances are worth it where they fill a page: an index would name too many candidates then."""
+CANDIDATES: Final = 1_000
+"""That an index is asked for at first; four times as many with each further question."""
+FRESH: Final = 30.0
+"""Seconds for which the list of partitions is kept. An older one is right, too: a partition that was indexed since is
+looked through, and one that lost its index says so."""
+
+
+class Partition(NamedTuple):
+    """A part of the events, and whether it can be searched by an index."""
+
+    name: str
+    first_id: UUID | None
+    """None: from the beginning of time."""
+    next_id: UUID
+    is_searchable: bool
+
+
+class Stretch(NamedTuple):
+    """Ids between two others, neither included."""
+
+    above: UUID
+    below: UUID
+    partition: str | None
+    """Whose index helps; None: none does."""
+
+    def beyond(self, event_id: UUID, direction: Direction) -> Stretch:
+        """What is left of it behind an event."""
+        return self._replace(below=event_id) if direction == "older" else self._replace(above=event_id)
+
+
+_layouts: Final[WeakKeyDictionary[Database, tuple[float, list[Partition]]]] = WeakKeyDictionary()
+
+
+class Search:
+    """A search on its way, inside one transaction of `Database.reading`, for a selection that has a pattern."""
+
+    def __init__(self, database: Database, connection: Connection, selection: Selection) -> None:
+        self._connection: Final = connection
+        self._selection: Final = selection
+        self._partitions: Final = _partitions_of(database, connection)
+        connection.execute(query("read", "plan_for_values"))
+
+    def rows(self, direction: Direction, position: UUID, wanted: int) -> list[Stored]:
+        """The first events beyond a position that are selected, the nearest first, at most `wanted`."""
+        found: list[Stored] = []
+        glances = 1 + PATIENCE
+        for stretch in stretches(self._partitions, direction, position):
+            rest: Stretch | None = stretch
+            while stretch.partition is not None and glances and rest is not None and len(found) < wanted:
+                rest = self._glance(rest, direction, wanted, found)
+                # Further ones only if they are likely to fill the page.
+                glances = glances - 1 if len(found) * (1 + PATIENCE) >= wanted else 0
+            if rest is not None and len(found) < wanted:
+                self._look_through(rest, direction, wanted, found)
+            if len(found) >= wanted:
+                break
+        return found
+
+    def _glance(self, stretch: Stretch, direction: Direction, wanted: int, found: list[Stored]) -> Stretch | None:
+        """Looks through the next few events; returns what is left of the stretch, if anything is."""
+        where = self._selection.where_unsearched
+        statement = sql.SQL(query("read", f"{direction}_glance")).format(where=where)
+        row = self._connection.execute(statement, self._parameters(stretch, bound=GLANCE)).fetchone()
+        if row is None:
+            found += self._between(stretch, direction, wanted - len(found))
+            return None
+        ahead = stretch._replace(above=row[0]) if direction == "older" else stretch._replace(below=row[0])
+        found += self._between(ahead, direction, wanted - len(found))
+        # The event that was found is the first behind the glance.
+        if direction == "older":
+            return stretch._replace(below=UUID(int=row[0].int + 1))
+        return stretch._replace(above=UUID(int=row[0].int - 1))
+
+    def _between(self, stretch: Stretch, direction: Direction, wanted: int) -> list[Stored]:
+        """Looks through a stretch until there are enough."""
+        return self._fetch(f"{direction}_between", stretch, rows=wanted)
+
+    def _look_through(self, stretch: Stretch, direction: Direction, wanted: int, found: list[Stored]) -> None:
+        """The same, by an index where there is one."""
+        most = CANDIDATES
+        while True:
+            ids = None if stretch.partition is None else self._candidates(stretch, direction, most)
+            if ids is None:
+                found += self._between(stretch, direction, wanted - len(found))
+                return
+            if ids:
+                around = Stretch(UUID(int=min(ids).int - 1), UUID(int=max(ids).int + 1), None)
+                found += self._fetch(f"{direction}_among", around, rows=wanted - len(found), ids=ids)
+            if len(ids) < most or len(found) >= wanted:
+                return
+            stretch = stretch.beyond(ids[-1], direction)
+            most *= 4
+
+    def _candidates(self, stretch: Stretch, direction: Direction, most: int) -> list[UUID] | None:
+        """The nearest events that the index of the stretch's partition names; None if it has no index (any more)."""
+        parameters = {
+            "partition": stretch.partition,
+            "pattern": self._selection.pattern,
+            "newest_first": direction == "older",
+            **self._parameters(stretch, most=most),
+        }
+        ids = [row[0] for row in self._connection.execute(query("read", "candidates"), parameters)]
+        return None if ids == [None] else ids
+
+    def _fetch(self, name: str, stretch: Stretch, **more: object) -> list[Stored]:
+        statement = sql.SQL(query("read", name)).format(row=ROW, where=self._selection.where)
+        return fetch(self._connection, statement, self._parameters(stretch, **more), prepare=False)
+
+    def _parameters(self, stretch: Stretch, **more: object) -> dict[str, Any]:
+        return {**self._selection.parameters, "above": stretch.above, "below": stretch.below, **more}
+
+
+def stretches(partitions: list[Partition], direction: Direction, position: UUID) -> Iterator[Stretch]:
+    """What lies beyond a position, the nearest first: partitions that an index helps to search, and what is between.
+
+    ``partitions``: newest first.
+    """
+    joined: Stretch | None = None
+    for one in _cut(partitions, direction, position):
+        if joined is not None and one.partition is None:
+            joined = joined._replace(above=min(joined.above, one.above), below=max(joined.below, one.below))
+        else:
+            if joined is not None:
+                yield joined
+            joined = one if one.partition is None else None
+            if one.partition is not None:
+                yield one
+    if joined is not None:
+        yield joined
+
+
+def _cut(partitions: list[Partition], direction: Direction, position: UUID) -> Iterator[Stretch]:
+    newest = partitions[0] if partitions else None
+    for part in partitions if direction == "older" else reversed(partitions):
+        above = OLDEST if part.first_id is None else UUID(int=part.first_id.int - 1)
+        below = NEWEST if part is newest else part.next_id
+        above, below = (above, min(below, position)) if direction == "older" else (max(above, position), below)
+        if above.int + 1 < below.int:
+            yield Stretch(above, below, part.name if part.is_searchable else None)
+
+
+def fetch(
+    connection: Connection, statement: sql.Composed, parameters: dict[str, Any], *, prepare: bool = True
+) -> list[Stored]:
+    """The events that a statement of ``read.sql`` finds, as they are stored."""
+    with connection.cursor(row_factory=args_row(Stored)) as cursor:
+        return cursor.execute(statement, parameters, prepare=prepare).fetchall()
+
+
+def _partitions_of(database: Database, connection: Connection) -> list[Partition]:
+    known = _layouts.get(database)
+    if known is None or time.monotonic() >= known[0] + FRESH:
+        rows = [Partition._make(row) for row in connection.execute(query("read", "partitions"))]
+        known = _layouts[database] = time.monotonic(), rows
+    return known[1]
