@@ -36,6 +36,9 @@ PATIENCE: Final = 6
 """So many glances are worth it where they fill a page: an index would name too many candidates then."""
 CANDIDATES: Final = 1_000
 """That an index is asked for at first; four times as many with each further question."""
+MANY: Final = 64
+"""Partitions from which on statements are planned each time, for those that they reach: one plan for all would cost too
+much memory and time to make."""
 FRESH: Final = 30.0
 """Seconds for which the list of partitions is kept. An older one is right, too: a partition that was indexed since is
 looked through, and one that lost its index says so."""
@@ -74,7 +77,8 @@ class Search:
         self._connection: Final = connection
         self._selection: Final = selection
         self._partitions: Final = _partitions_of(database, connection)
-        connection.execute(query("read", "plan_for_values"))
+        if len(self._partitions) > MANY:
+            connection.execute(query("read", "plan_for_values"))
 
     def rows(self, direction: Direction, position: UUID, wanted: int) -> list[Stored]:
         """The first events beyond a position that are selected, the nearest first, at most `wanted`."""
@@ -96,7 +100,7 @@ class Search:
         """Looks through the next few events; returns what is left of the stretch, if anything is."""
         where = self._selection.where_unsearched
         statement = sql.SQL(query("read", f"{direction}_glance")).format(where=where)
-        row = self._connection.execute(statement, self._parameters(stretch, bound=GLANCE)).fetchone()
+        row = self._connection.execute(statement, self._parameters(stretch, bound=GLANCE), prepare=True).fetchone()
         if row is None:
             found += self._between(stretch, direction, wanted - len(found))
             return None
@@ -140,7 +144,7 @@ class Search:
 
     def _fetch(self, name: str, stretch: Stretch, **more: object) -> list[Stored]:
         statement = sql.SQL(query("read", name)).format(row=ROW, where=self._selection.where)
-        return fetch(self._connection, statement, self._parameters(stretch, **more), prepare=False)
+        return fetch(self._connection, statement, self._parameters(stretch, **more))
 
     def _parameters(self, stretch: Stretch, **more: object) -> dict[str, Any]:
         return {**self._selection.parameters, "above": stretch.above, "below": stretch.below, **more}
@@ -175,12 +179,10 @@ def _cut(partitions: list[Partition], direction: Direction, position: UUID) -> I
             yield Stretch(above, below, part.name if part.is_searchable else None)
 
 
-def fetch(
-    connection: Connection, statement: sql.Composed, parameters: dict[str, Any], *, prepare: bool = True
-) -> list[Stored]:
+def fetch(connection: Connection, statement: sql.Composed, parameters: dict[str, Any]) -> list[Stored]:
     """The events that a statement of ``read.sql`` finds, as they are stored."""
     with connection.cursor(row_factory=args_row(Stored)) as cursor:
-        return cursor.execute(statement, parameters, prepare=prepare).fetchall()
+        return cursor.execute(statement, parameters, prepare=True).fetchall()
 
 
 def _partitions_of(database: Database, connection: Connection) -> list[Partition]:

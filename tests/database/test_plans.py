@@ -180,8 +180,8 @@ def statements(filled: Permalog, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         # And whether the action is known.
         (Filters(action="thing.made"), False, 6),
         (Filters(actor_email="u3@acme.example"), False, 6),
-        # And the partitions, once in half a minute, and how to plan.
-        (Filters(search="number"), False, 8),
+        # And the partitions, once in half a minute.
+        (Filters(search="number"), False, 7),
         # Nobody has this address.
         (Filters(actor_email="nobody@acme.example"), False, 4),
     ],

@@ -13,8 +13,11 @@ from asking import ask, value
 from model import event_of
 from permalog import Actor, Owner, Personal, Resource, searching
 from permalog.client import Permalog
+from permalog.cursor import NEWEST
+from permalog.filters import Filters
 from permalog.keeping import Keeper
-from permalog.searching import Partition, Stretch, stretches
+from permalog.searching import Partition, Search, Stretch, stretches
+from permalog.selection import select
 from permalog.store import Dated, Writer
 
 MINE, OTHERS = Owner.user("u_1"), Owner.user("u_2")
@@ -171,6 +174,18 @@ def test_without_an_index_one_is_told_so(filled: Permalog, partition: str) -> No
     with filled.database.reading(MINE.log_id) as connection:
         call = "SELECT permalog.search(%s, '%%a%%', %s, %s, true, 10)"
         assert ask(connection, call, [partition, UUID(int=0), UUID(int=2**128 - 1)]) == [(None,)]
+
+
+@pytest.mark.parametrize("text", ["zzz-nowhere", "THING"])
+def test_a_search_asks_the_index_once_a_glance_was_not_enough(filled: Permalog, text: str) -> None:
+    """As the reader, in whose session the index's expression must be known in the form that a search has."""
+    with filled.database.reading(MINE.log_id, in_order=True) as connection:
+        search = Search(filled.database, connection, select(connection, MINE.log_id, Filters(search=text)))
+        assert len(search.rows("older", NEWEST, 101)) == (0 if text.startswith("zzz") else 101)
+        scans = "SELECT pg_stat_get_xact_numscans(to_regclass('permalog.event_before_search'))"
+        assert value(connection, scans) >= 1
+        # Nobody has read through the partition instead.
+        assert value(connection, "SELECT pg_stat_get_xact_numscans(to_regclass('permalog.event_before'))") == 0
 
 
 def test_an_index_that_went_away_meanwhile_costs_time_and_no_event(filled: Permalog, database: str) -> None:

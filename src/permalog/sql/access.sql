@@ -33,8 +33,10 @@ GRANT SELECT ON permalog.event, permalog.log, permalog.unsealed, permalog.head, 
 GRANT SELECT (log_id, commitment, kind, actor_id, email, name, ip_address, user_agent, value, erased_at) ON permalog.identity TO permalog_reader;
 GRANT EXECUTE ON FUNCTION permalog.mentions(jsonb, text, text, text, text), permalog.people_of_email, permalog.partitions,
     permalog.search_stamp, permalog.search_pattern, permalog.search TO permalog_reader;
--- Whoever writes to an indexed partition computes what stands in the index.
-GRANT EXECUTE ON FUNCTION permalog.searchable TO permalog_writer;
+-- Whoever writes to an indexed partition computes what stands in the index. And whoever reads one: where a session has planned
+-- something as a role without this right, PostgreSQL keeps the index's expression in a form that no search in it matches.
+GRANT EXECUTE ON FUNCTION permalog.searchable TO permalog_writer, permalog_reader, permalog_sealer, permalog_verifier,
+    permalog_privacy, permalog_eraser;
 
 -- Auditors are readers who see the salts, too, of those identities that they may see: what evidence bundles open.
 GRANT USAGE ON SCHEMA permalog TO permalog_auditor;

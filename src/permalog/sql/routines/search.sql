@@ -70,12 +70,12 @@ BEGIN
         RETURN NEXT NULL;
         RETURN;
     END IF;
-    -- The log stands where no other index helps: this is a question for one.
+    -- The log and the ids stand where no other index helps: this is a question for one.
     RETURN QUERY EXECUTE format(
         'SELECT e.id FROM permalog.%I AS e'
         ' WHERE permalog.searchable(e.log_id, e.resource_type, e.resource_id, e.correlation_id, e.metadata) LIKE $1'
         ' AND permalog.searchable(e.log_id, e.resource_type, e.resource_id, e.correlation_id, e.metadata) LIKE $2'
-        ' AND e.log_id IS NOT DISTINCT FROM $3 AND e.id > $4 AND e.id < $5 ORDER BY e.id %s LIMIT $6',
+        ' AND e.log_id IS NOT DISTINCT FROM $3 AND (e.id > $4 AND e.id < $5) IS TRUE ORDER BY e.id %s LIMIT $6',
         partition, CASE WHEN newest_first THEN 'DESC' ELSE 'ASC' END)
     USING '%' || permalog.search_mark(log_id) || '%', pattern, log_id, above, below, most;
 END
