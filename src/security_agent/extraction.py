@@ -19,7 +19,8 @@ LONGEST_MARKDOWN: Final = 256 * 1024
 """Characters; bounds what an external runner can make a model read."""
 _FENCED: Final = re.compile(r"```json\s*\n(.*?)\n\s*```", re.DOTALL)
 
-Extractor: TypeAlias = Literal["runner", "llm"]
+Extractor: TypeAlias = Literal["runner", "report", "llm"]
+"""The runner itself, in this form; a block of its report, which anybody whom it quotes may have written; a model."""
 
 
 class Exploitable(StrEnum):
@@ -78,14 +79,14 @@ class NotExtracted(AgentError):
         self.code = code
 
 
-def structured(given: object) -> Extracted:
+def structured(given: object, extractor: Extractor = "runner") -> Extracted:
     """The result that a runner hands over in this form already.
 
     Raises:
         NotExtracted: it is none; says which member, and nothing of its value.
     """
     try:
-        return Extracted(result=Result.model_validate(given), extractor="runner")
+        return Extracted(result=Result.model_validate(given), extractor=extractor)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, fault["loc"])) or "result"
@@ -95,7 +96,8 @@ def structured(given: object) -> Extracted:
 def from_markdown(text: str, subject: Subject, model: Model | None) -> Extracted:
     """The result that a report in markdown tells of.
 
-    A fenced block of JSON that is a whole result is taken as it is; everything else is a model's to read.
+    A fenced block of JSON that is a whole result is taken as it is, unless the report only quotes the alert with it;
+    everything else is a model's to read.
 
     Raises:
         NotExtracted: there is no model, or it did not give a valid answer.
@@ -103,7 +105,7 @@ def from_markdown(text: str, subject: Subject, model: Model | None) -> Extracted
     """
     if len(text) > LONGEST_MARKDOWN:
         raise NotExtracted("result_too_large", f"the report is longer than {LONGEST_MARKDOWN} characters")
-    if (own := _fenced(text)) is not None:
+    if (own := _fenced(text, subject)) is not None:
         return own
     if model is None:
         raise NotExtracted("no_model", "a report in markdown needs a model to be read: set PERMALOG_LLM_BASE_URL")
@@ -119,12 +121,15 @@ def from_markdown(text: str, subject: Subject, model: Model | None) -> Extracted
         raise NotExtracted(error.trouble.value, str(error)) from error
 
 
-def _fenced(text: str) -> Extracted | None:
+def _fenced(text: str, subject: Subject) -> Extracted | None:
     """The only whole result in the report; of two that differ, nobody knows which one holds."""
     found: list[Extracted] = []
+    told = "".join(f"{subject.title}{subject.description}".split())
     for block in _FENCED.findall(text):
+        if "".join(block.split()) in told:
+            continue  # words of the alert
         try:
-            found.append(structured(orjson.loads(block)))
+            found.append(structured(orjson.loads(block), "report"))
         except (orjson.JSONDecodeError, NotExtracted):
             continue
     return found[0] if found and all(one == found[0] for one in found) else None

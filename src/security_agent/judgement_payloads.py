@@ -114,7 +114,7 @@ class AnalysisMetadata(Payload):
     suggested_action: str | None = None
     confidence: Confidence | None = None
     exploitable: Literal["yes", "no", "unknown"] | None = None
-    extractor: Literal["runner", "llm"] | None = None
+    extractor: Literal["runner", "report", "llm"] | None = None
     failure_code: str | None = None
 
 

@@ -5,8 +5,9 @@
        Triage then counts for nothing, neither for nor against.
     3. Without one, triage counts: it needs no analysis, suggests ``dismiss``, and its confidence meets the threshold.
     4. Whatever triage says, it never dismisses what is critical, nor what is high and runs.
-    5. Words of a model, as triage or as the reader of a report, never dismiss what is high or critical and runs; as
-       triage, nothing that is not in development only, and of low or medium severity.
+    5. Words of a model, as triage or as the reader of a report, and a block in a report, which may be somebody else's
+       that it quotes, never dismiss what is high or critical and runs; as triage, nothing that is not in development
+       only, and of low or medium severity.
 
 Rules 4 and 5 rest on facts that GitHub gives in fields of their own, so that an alert whose text persuades a model
 dismisses nothing that the rules engine would not offer for dismissal, too.
@@ -72,10 +73,10 @@ def _by_sandbox(subject: Subject, extracted: Extracted) -> Decision:
             dismiss=False,
             reason=f"the analysis found exploitable {result.exploitable} and suggests {result.suggested_action}",
         )
-    if extracted.extractor == "llm" and subject.is_grave_at_runtime:
+    if extracted.extractor != "runner" and subject.is_grave_at_runtime:
         return Decision(
             dismiss=False,
-            reason=f"a model's reading of a report does not dismiss {subject.severity} severity in what runs",
+            reason=f"what was read from a report does not dismiss {subject.severity} severity in what runs",
         )
     return Decision(dismiss=True, reason="the analysis found that it cannot be exploited", ground="sandbox")
 

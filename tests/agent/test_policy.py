@@ -34,7 +34,7 @@ results = st.builds(
         suggested_action=st.sampled_from(SuggestedAction),
         summary=st.just(""),
     ),
-    extractor=st.sampled_from(["runner", "llm"]),
+    extractor=st.sampled_from(["runner", "report", "llm"]),
 )
 wishes = st.builds(AutoDismissal, enabled=st.booleans(), threshold=st.sampled_from(Confidence))
 
@@ -108,6 +108,7 @@ def test_prompt_injection_cannot_dismiss(severity: str, scope: str | None) -> No
     grave = subject(severity=severity, scope=scope, title=INJECTION, description=INJECTION)
     assert not decide(grave, LOOSE, dismissing(), None).dismiss
     assert not decide(grave, LOOSE, None, analysed("no", "dismiss", "llm")).dismiss
+    assert not decide(grave, LOOSE, None, analysed("no", "dismiss", "report")).dismiss
     assert not decide(grave, LOOSE, rules.triage(grave), None).dismiss
 
 

@@ -242,16 +242,19 @@ def test_a_fork_bomb_is_bounded_and_ends(tree: Path) -> None:
     with pytest.raises(SandboxFailed) as caught:
         printed(bomb, tree, replace(QUICK, seconds=2))
     assert caught.value.code in {"sandbox_timeout", "sandbox_failed"}
-    assert [pid for pid in processes() if pid.joinpath("cwd").readlink() == tree] == []
+    # They are killed; under load, the last of them needs a moment to be gone.
+    ends = time.monotonic() + 20
+    while tree in working_folders():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
 
 
-def processes() -> list[Path]:
-    """All that can be looked into."""
+def working_folders() -> list[Path]:
+    """Of all processes that can be looked into."""
     found: list[Path] = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            folder.joinpath("cwd").readlink()
-            found.append(folder)
+            found.append(folder.joinpath("cwd").readlink())
     return found
 
 

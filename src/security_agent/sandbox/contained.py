@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from security_agent.sandbox.limits import Limits
 
 LARGEST_OUTPUT: Final = 4 * 1024 * 1024
+_BLOCK: Final = 4096
 _WATCH_SECONDS: Final = 0.05
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 
@@ -142,7 +143,10 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def weight(folder: Path) -> int:
-    """Bytes of all files below a folder, links not followed."""
+    """Bytes of all files below a folder, links not followed; each entry takes a block at least.
+
+    So that a tree of millions of empty files, which a repository of a few kilobytes can unfold to, has its weight.
+    """
     total, open_folders = 0, [folder]
     while open_folders:
         with suppress(OSError), os.scandir(open_folders.pop()) as entries:
@@ -150,6 +154,7 @@ def weight(folder: Path) -> int:
                 with suppress(OSError):
                     if entry.is_dir(follow_symlinks=False):
                         open_folders.append(Path(entry.path))
+                        total += _BLOCK
                     else:
-                        total += entry.stat(follow_symlinks=False).st_size
+                        total += max(entry.stat(follow_symlinks=False).st_size, _BLOCK)
     return total
