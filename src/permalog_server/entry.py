@@ -199,7 +199,8 @@ class Visit:
     def _holder(self, organization: UUID | None) -> Holder:
         if self._token is not None or self._session is None:
             return self._desk.accounts.admit(self._token, organization)
-        return self._desk.sessions.admit(self._session, organization)
+        goes_on_by_itself = self._request.url.path.endswith("/tail")
+        return self._desk.sessions.admit(self._session, organization, counts=not goes_on_by_itself)
 
     def _is_service(self, holder: Holder, need: Need) -> bool:
         """A service writes for whom its token is for, without being anybody's member."""

@@ -79,8 +79,10 @@ class Sessions:
         self._database: Final = database
         self._accounts: Final = Accounts(database)
 
-    def admit(self, value: str | None, organization: UUID | None) -> Holder:
+    def admit(self, value: str | None, organization: UUID | None, *, counts: bool = True) -> Holder:
         """Whom a session speaks for, as `Accounts.admit` says it of a token.
+
+        ``counts``: the request keeps the session from ending; one that goes on by itself, such as a tail, does not.
 
         Raises:
             UnknownToken: there is none, or it has ended.
@@ -96,7 +98,7 @@ class Sessions:
             known = hmac.compare_digest(row[0] if row else b"\0" * 32, _digest(match[2]))
             if row is None or not known or row[7] or row[8]:
                 raise UnknownToken("the session has ended: sign in again")
-            if row[9]:
+            if row[9] and counts:
                 connection.execute(query("sessions", "touch"), parameters)
         _, user_id, email, name, staff, scopes, writes_for, _, _, _, role, exists = row
         return Holder(UUID(match[1]), user_id, email, name, staff, frozenset(scopes), writes_for, role, exists)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from permalog_server.pages import assets, audit_log, signing_in
+from permalog_server.pages import assets, audit_log, event, signing_in, taking_out
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -13,5 +13,5 @@ if TYPE_CHECKING:
 def install(app: FastAPI) -> None:
     """Adds the pages to the application; its state holds ``desk``, ``base_url`` and ``openid``."""
     app.state.provider = None
-    for router in (assets.router, signing_in.router, audit_log.router):
-        app.include_router(router)
+    for part in (assets, signing_in, audit_log, event, taking_out):
+        app.include_router(part.router)

@@ -12,12 +12,12 @@ from permalog import Owner
 from permalog.errors import InvalidCursor, InvalidQuery
 from permalog_server.entry import READING
 from permalog_server.pages.histogram import HEIGHT, WIDTH, histogram
-from permalog_server.pages.rendering import is_partial, log_path, page
+from permalog_server.pages.rendering import is_partial, page
 from permalog_server.pages.rows import row_of
-from permalog_server.pages.visiting import Looker, PageRoute
+from permalog_server.pages.taking_out import FORMATS
+from permalog_server.pages.visiting import Looker, PageRoute, labels_of, path_of
 
 if TYPE_CHECKING:
-    from permalog import Permalog
     from permalog.activity import SealState
     from permalog.query import Page
     from permalog_server.pages.visiting import Caller
@@ -55,9 +55,11 @@ def show(looker: Looker) -> Response:
         "shell": looker.shell(entry),
         "wanted": wanted,
         "chips": wanted.chips(labels),
-        "options": [Option(name, label, name in wanted.values("action")) for name, label in labels.items()],
+        "options": [Option(name, label, name in wanted.values("action")) for name, label in _by_label(labels)],
         "presets": wanted.presets(datetime.now(UTC).date()),
         "outcomes": OUTCOMES,
+        "formats": FORMATS,
+        "tail": _tail(wanted),
         "fault": fault,
         "rows": [row_of(event, wanted, labels) for event in found.events] if found else [],
         "older": wanted.at(before=found.next_cursor) if found and found.next_cursor else None,
@@ -87,17 +89,6 @@ def show_histogram(looker: Looker) -> Response:
     return page("histogram.html", {**context, "shell": looker.shell(entry)})
 
 
-def path_of(looker: Caller) -> str:
-    """Where the page of the log is that was asked for."""
-    organization = looker.visit.organization
-    return log_path(None if organization is None else str(organization))
-
-
-def labels_of(log: Permalog) -> dict[str, str]:
-    """What the catalogue's actions are called, by name."""
-    return {str(action["name"]): str(action["label"]) for action in log.actions()}
-
-
 def _found(looker: Caller, owner: Owner, viewer: Any, wanted: Wanted) -> tuple[Page | None, tuple[str, str] | None]:  # noqa: ANN401
     """The page of events, or what is wrong with what was asked for."""
     try:
@@ -107,6 +98,17 @@ def _found(looker: Caller, owner: Owner, viewer: Any, wanted: Wanted) -> tuple[P
         return None, ("page", "this address belongs to other filters: begin with the newest events")
     except InvalidQuery as error:
         return None, (error.field, error.reason)
+
+
+def _by_label(labels: dict[str, str]) -> list[tuple[str, str]]:
+    return sorted(labels.items(), key=lambda one: one[1])
+
+
+def _tail(wanted: Wanted) -> str | None:
+    """Where events arrive as they are sealed; None where what is shown does not reach to the newest."""
+    if wanted.place or wanted.value("end"):
+        return None
+    return f"/v1{wanted.path}/tail" + (f"?{wanted.query}" if wanted.query else "")
 
 
 class _Seal(NamedTuple):

@@ -15,7 +15,7 @@ from typing_extensions import override
 from permalog_server import problem
 from permalog_server.accounts import UnknownToken
 from permalog_server.entry import Entry, Need, Visit
-from permalog_server.pages.rendering import Shell, is_partial, page, shell_of
+from permalog_server.pages.rendering import Shell, is_partial, log_path, page, shell_of
 from permalog_server.pages.wanted import Wanted
 from permalog_server.problem import Problem
 from permalog_server.sessions import clear_session, proves_its_origin, session_of
@@ -100,6 +100,17 @@ class Caller:
         if not proves_its_origin(self.request, self.session, token):
             raise Problem(403, "this form is too old, or does not come from a page of ours: go back, and load it again")
         return [pair for pair in fields if pair[0] != "csrf"]
+
+
+def path_of(looker: Caller) -> str:
+    """Where the page of the log is that was asked for."""
+    organization = looker.visit.organization
+    return log_path(None if organization is None else str(organization))
+
+
+def labels_of(log: Permalog) -> dict[str, str]:
+    """What the catalogue's actions are called, by name."""
+    return {str(action["name"]): str(action["label"]) for action in log.actions()}
 
 
 async def form_of(request: Request) -> list[tuple[str, str]]:

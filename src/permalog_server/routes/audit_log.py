@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
 
@@ -12,10 +13,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import ValidationError
 
-from permalog.errors import NoEvidence
 from permalog.filters import Filters
 from permalog.proofs import prove_event
 from permalog.tail import Position, TailBatch, end_of, read_tail
+from permalog_server import taking
 from permalog_server.accounts import RECORD, WRITE
 from permalog_server.bodies import document_of, read
 from permalog_server.documents import (
@@ -33,9 +34,8 @@ from permalog_server.documents import (
     SummaryDocument,
     TailQuery,
 )
-from permalog_server.entry import EXPORTING, PROVING, READING, Desk, Entry, Guest, Need
+from permalog_server.entry import EXPORTING, PROVING, READING, Entry, Guest, Need
 from permalog_server.problem import described, of_faults
-from permalog_server.streaming import Stream
 from permalog_server.tailing import Held, Tail
 from permalog_server.writing import store
 
@@ -43,7 +43,6 @@ router: Final = APIRouter(prefix="/audit-log")
 
 WRITING: Final = Need(frozenset({WRITE, RECORD}), frozenset(), "security.access.denied", for_services=True)
 _JSON: Final = "application/json"
-_MEDIA: Final = {"csv": "text/csv; charset=utf-8", "json": _JSON, "ndjson": "application/x-ndjson"}
 _ERRORS: Final = described(401, 403, 404, 422, 503)
 _PROOF_ERRORS: Final = described(401, 403, 404, 408, 409, 422, 503)
 _BODY_ERRORS: Final = described(401, 403, 404, 408, 422, 503)
@@ -148,7 +147,8 @@ async def export(guest: Guest, request: Request) -> Response:
     """All events that the filters select, newest first, as a stream of any size."""
     entry = await run_in_threadpool(guest.admit, EXPORTING)
     wanted = _read_as(ExportRequest, await read(request))
-    return await to_thread.run_sync(_started, guest.desk, entry, wanted, limiter=guest.desk.exporting)
+    started = partial(taking.export, guest.desk, entry, wanted.format, "api", _filters(wanted))
+    return await to_thread.run_sync(started, limiter=guest.desk.exporting)
 
 
 @router.post(
@@ -162,7 +162,8 @@ async def evidence(guest: Guest, request: Request) -> Response:
     """The sealed events that the filters select, with all that proves them, in one file; it is on record."""
     entry = await run_in_threadpool(guest.admit, PROVING)
     wanted = _read_as(EvidenceRequest, await read(request))
-    return await to_thread.run_sync(_proven, guest.desk, entry, wanted, limiter=guest.desk.exporting)
+    made = partial(taking.evidence, guest.desk, entry, "api", _filters(wanted), epoch=wanted.epoch)
+    return await to_thread.run_sync(made, limiter=guest.desk.exporting)
 
 
 @router.post(
@@ -213,26 +214,3 @@ def _read_as(kind: type[Body], body: bytes) -> Body:
         return kind.model_validate(document_of(body))
     except ValidationError as error:
         raise of_faults(error.errors(include_url=False, include_input=False)) from None
-
-
-def _started(desk: Desk, entry: Entry, wanted: ExportRequest) -> Stream:
-    """An export whose first record is committed."""
-    pieces = desk.log.export_stream(
-        entry.owner, wanted.format, actor=entry.actor, through="api", viewer=entry.viewer, **_filters(wanted)
-    )
-    held = desk.exports.hold(entry.holder.token_id, pieces)
-    name = f'attachment; filename="audit-log.{wanted.format}"'
-    return Stream(next(held), held, desk.exporting, _MEDIA[wanted.format], {"Content-Disposition": name})
-
-
-def _proven(desk: Desk, entry: Entry, wanted: EvidenceRequest) -> Stream:
-    """A bundle that is made, and of which the record is committed."""
-    if desk.keys is None:
-        raise NoEvidence("this service has no signing key, so that nothing is sealed here")
-    pieces = desk.log.evidence_stream(
-        entry.owner, keys=desk.keys, actor=entry.actor, through="api", viewer=entry.viewer, epoch=wanted.epoch,
-        **_filters(wanted),
-    )  # fmt: skip
-    held = desk.exports.hold(entry.holder.token_id, pieces)
-    name = {"Content-Disposition": 'attachment; filename="audit-log-evidence.zip"'}
-    return Stream(next(held), held, desk.exporting, "application/zip", name)

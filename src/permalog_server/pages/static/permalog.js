@@ -34,6 +34,36 @@
     next.scrollIntoView({ block: "nearest" });
   }
 
+  const panel = () => document.getElementById("panel");
+  let opener = null;
+
+  /** Opens an event beside the list; the address becomes the event's. */
+  function open(row) {
+    if (!panel().contains(row)) opener = eventOf(row);
+    htmx.ajax("GET", row.href, { target: "#panel", select: "#event", swap: "innerHTML" });
+  }
+
+  /** Closes it again: the list is as it was left. */
+  function close() {
+    const list = panel()?.querySelector("[data-list]")?.dataset.list;
+    if (!list) return false;
+    panel().replaceChildren();
+    history.replaceState(history.state, "", list);
+    rows().find((row) => eventOf(row) === opener)?.focus();
+    return true;
+  }
+
+  document.addEventListener("click", (event) => {
+    if (event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    const closing = event.target.closest("#panel [data-close]");
+    const row = event.target.closest("a.what, #panel .few a");
+    if (closing && close()) event.preventDefault();
+    if (row && panel()) {
+      event.preventDefault();
+      open(row);
+    }
+  });
+
   function escape(event) {
     const menu = event.target.closest("details[open].menu") ?? document.querySelector("details[open].menu");
     if (menu) {
@@ -41,6 +71,7 @@
       menu.querySelector("summary").focus();
       return;
     }
+    if (close()) return;
     if (event.target.id === "search") event.target.blur();
   }
 
@@ -57,6 +88,8 @@
       event.preventDefault();
       search.focus();
       search.select();
+    } else if (panel()?.contains(document.activeElement)) {
+      return; // there, arrows scroll
     } else if (event.key === "ArrowDown" || event.key === "j") {
       event.preventDefault();
       move(1);
@@ -96,6 +129,35 @@
       if (parameters[name] === "") delete parameters[name];
     }
   });
-  document.addEventListener("htmx:load", (event) => localise(event.target));
-  document.addEventListener("DOMContentLoaded", () => localise(document));
+  // What happens meanwhile is counted, and shown when one asks for it: nothing moves by itself.
+  let source = null;
+  function follow() {
+    const address = document.querySelector("[data-tail]")?.dataset.tail ?? null;
+    if (source?.address === address) return;
+    source?.stream.close();
+    source = null;
+    if (address === null) return;
+    const stream = new EventSource(address);
+    source = { address, stream };
+    let count = 0;
+    stream.addEventListener("event", () => {
+      count += 1;
+      const note = document.getElementById("fresh");
+      if (!note) return;
+      note.firstElementChild.textContent = count === 1 ? "1 new event" : `${count} new events`;
+      note.hidden = false;
+    });
+    stream.addEventListener("end", (event) => {
+      if (event.data.includes("admitted")) stream.close();
+    });
+  }
+
+  function arrived(root) {
+    localise(root);
+    follow();
+    if (root.id === "event") root.querySelector("h1").focus();
+  }
+  document.addEventListener("htmx:load", (event) => arrived(event.target));
+  document.addEventListener("DOMContentLoaded", () => arrived(document));
+  addEventListener("pagehide", () => source?.stream.close());
 })();
