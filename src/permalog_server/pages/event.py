@@ -14,7 +14,7 @@ from permalog.proofs import prove_event
 from permalog_server.entry import READING
 from permalog_server.pages.differences import differences, lines_of
 from permalog_server.pages.rendering import is_partial, page
-from permalog_server.pages.rows import Row, actor_of, row_of
+from permalog_server.pages.rows import Row, actor_of, event_href, row_of
 from permalog_server.pages.visiting import Looker, PageRoute, labels_of, path_of
 from permalog_server.pages.wanted import Wanted
 
@@ -65,8 +65,10 @@ def show(looker: Looker, event_id: UUID) -> Response:
         "row": row_of(event, Wanted(wanted.path, ()), labels),
         "differences": differences(event.before_state, event.after_state),
         "metadata": lines_of(event.metadata),
-        "operation": _operation(looker, entry, event, labels),
-        "history": _beside(looker, entry, labels, resource_type=event.resource_type, resource_id=event.resource_id),
+        "operation": _operation(looker, entry, event, wanted, labels),
+        "history": _beside(
+            looker, entry, wanted, labels, resource_type=event.resource_type, resource_id=event.resource_id
+        ),
         "proof": _proof(looker, entry, event_id),
         "api": f"/v1{wanted.path}/events/{event_id}",
     }
@@ -78,16 +80,19 @@ def show(looker: Looker, event_id: UUID) -> Response:
     return response
 
 
-def _operation(looker: Caller, entry: Entry, event: StoredEvent, labels: dict[str, str]) -> Beside | None:
+def _operation(
+    looker: Caller, entry: Entry, event: StoredEvent, wanted: Wanted, labels: dict[str, str]
+) -> Beside | None:
     if event.correlation_id is None:
         return None
-    return _beside(looker, entry, labels, correlation_id=event.correlation_id)
+    return _beside(looker, entry, wanted, labels, correlation_id=event.correlation_id)
 
 
-def _beside(looker: Caller, entry: Entry, labels: dict[str, str], **filters: str) -> Beside:
+def _beside(looker: Caller, entry: Entry, wanted: Wanted, labels: dict[str, str], **filters: str) -> Beside:
+    """Events that belong to one; each leads back to the list that one came from."""
     found = looker.log.list(entry.owner, limit=BESIDE, viewer=entry.viewer, **filters)
-    everything = Wanted(path_of(looker), ())
-    rows = [row_of(one, everything, labels) for one in found.events]
+    everything = Wanted(wanted.path, ())
+    rows = [row_of(one, everything, labels)._replace(href=event_href(one.row.id, wanted)) for one in found.events]
     return Beside(rows, everything.with_(**filters), found.has_next)
 
 
