@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from agent.hooks import ACME, ADA, Hooked, hooked, real
-from proofs import proves
+from proofs import proven_in, proves
 from security_agent import configuration, installation
+from security_agent.actions import CATALOGUE
+from security_agent.github.webhook import ACTIONS
 
 pytestmark = pytest.mark.data
 PAYLOADS = {
@@ -119,6 +121,15 @@ def test_reaching_a_repository_no_more(at: Hooked) -> None:
         "after_state": before | {"revision": before["revision"] + 1, "selected_repository_ids": [1]},
         "metadata": {"trigger": "webhook", "pruned_repository_ids": [2]}, "correlation_id": None,
     }  # fmt: skip
+
+
+def test_every_action_of_an_installation_comes_by_webhook() -> None:
+    wanted = {one.name for one in CATALOGUE if one.name.startswith("security.installation.") and not one.retired}
+    assert wanted <= proven_in(Path(__file__)).keys()
+
+
+def test_every_action_of_the_webhooks_is_sent() -> None:
+    assert {*ACTIONS["installation"], *ACTIONS["installation_repositories"]} == PAYLOADS.keys()
 
 
 def test_an_installation_that_was_made_is_nobodys_until_somebody_connects_it(at: Hooked) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ from uuid import uuid4
 import pytest
 import structlog
 
-from agent.hooks import REAL, Hooked, hooked, real, signature
+from agent.hooks import REAL, SECRET, Hooked, hooked, real, signature
 from github import open_alert
 from permalog import Owner
 from permalog_server.standin import Fault
 from security_agent import configuration
-from service import running
+from service import process, running
 
 ALERTS = sorted(path.stem for path in REAL.rglob("dependabot_alert.*.json"))
 PIKA = "wolfy1339/pika-pack"
@@ -102,6 +103,21 @@ def test_without_a_secret_there_is_no_such_route(at: Hooked, tmp_path: Path) -> 
         answer = Hooked(site, None).send(b"{}", signature=signature(b"{}", ""))  # pyright: ignore[reportArgumentType]
     assert answer.status_code == 404
     assert "PERMALOG_GITHUB_WEBHOOK_SECRET" in answer.json()["detail"]
+
+
+def test_the_program_takes_webhooks_with_the_secret_of_its_settings(
+    at: Hooked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERMALOG_GITHUB_WEBHOOK_SECRET", SECRET)
+    with process(at.site.database, tmp_path / "process") as served:
+        there = Hooked(replace(at.site, url=served.url), at.github)
+        assert there.deliver("ping", {"zen": "Keep it logically awesome."}) == "ignored"
+        forged = signature(b"{}", "another")
+        assert there.send(b"{}", signature=forged).status_code == 401
+    said = served.stderr.read_text()
+    assert "webhook refused" in said
+    assert forged not in said
+    assert SECRET not in said
 
 
 def test_a_body_that_is_too_large_is_refused(at: Hooked) -> None:
