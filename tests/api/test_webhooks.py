@@ -17,7 +17,7 @@ from agent.hooks import REAL, SECRET, Hooked, hooked, real, signature
 from github import open_alert
 from permalog import Owner
 from permalog_server.standin import Fault
-from security_agent import configuration
+from security_agent import configuration, dismissal, finding
 from service import process, running
 
 ALERTS = sorted(path.stem for path in REAL.rglob("dependabot_alert.*.json"))
@@ -318,6 +318,20 @@ def test_news_of_an_installation_are_taken_once_however_many_come_at_the_same_mo
         at.github.world.suspend(NUMBER, suspended=False)
     assert sorted(answer.json()["status"] for answer in answers) == ["duplicate"] * 15 + ["taken"]
     assert [one["action"] for one in at.events(owner)] == ["security.installation.suspended"]
+
+
+def test_the_echo_of_a_dismissal_of_ours_changes_nothing(at: Hooked, owner: Owner) -> None:
+    at.bind(NUMBER, owner)
+    at.github.world.put(SHOP, open_alert(SHOP, 1))
+    assert at.deliver("dependabot_alert", of()) == "taken"
+    (found,) = finding.page(at.agent, owner).findings
+    dismissal.dismiss(at.agent, owner, found["id"], at.acting, "tolerable_risk", "Ours to say")
+    echo = at.github.world.alert(SHOP, 1)
+    assert echo["state"] == "dismissed"
+    assert at.deliver("dependabot_alert", of("dismissed") | {"alert": echo}) == "taken"
+    assert [one["action"] for one in at.events(owner)] == ["security.finding.created"]
+    kept = finding.one(at.agent, owner, found["id"])
+    assert (kept["status"], kept["ignored_by"], kept["ignored_comment"]) == ("ignored", "u_ada", "Ours to say")
 
 
 def test_what_fails_may_be_sent_again(at: Hooked, owner: Owner) -> None:
