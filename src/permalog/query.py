@@ -12,7 +12,8 @@ from psycopg import sql
 from permalog.cursor import NEWEST, cursor_at, position_of
 from permalog.errors import EventNotFound, InvalidQuery
 from permalog.filters import EVERYTHING, Filters
-from permalog.searching import ROW, Direction, Search, fetch
+from permalog.partitions import MANY, nearest, partitions_of, span_of, within
+from permalog.searching import ROW, Search, fetch
 from permalog.selection import Selection, select
 from permalog.sql import query
 from permalog.stored import Stored, StoredEvent, as_seen
@@ -21,6 +22,7 @@ from permalog.viewer import Viewer
 if TYPE_CHECKING:
     from permalog.database import Connection, Database
     from permalog.event import Owner
+    from permalog.partitions import Direction, Stretch
 
 DEFAULT_LIMIT: Final = 50
 MOST: Final = 100
@@ -123,6 +125,9 @@ class _Reading:
         self.connection = connection
         self.selection = selection
         self.search = None if selection.pattern is None else Search(database, connection, selection)
+        self.partitions = partitions_of(database, connection)
+        self.is_wide = len(self.partitions) > MANY and not selection.is_uneven and not selection.is_short_search
+        self.span: tuple[UUID, UUID] | None = None
         self.stopped = False
         """Whether a bounded search reached its bound."""
         if selection.is_uneven:
@@ -148,11 +153,34 @@ class _Reading:
     def _beyond(self, direction: Direction, position: UUID, rows: int) -> list[Stored]:
         if self.search is not None:
             return self.search.rows(direction, position, rows)
+        if self.is_wide:
+            return self._nearby(direction, position, rows)
         return fetch(self.connection, _statement(direction, self.selection), self._parameters(position, rows=rows))
+
+    def _nearby(self, direction: Direction, position: UUID, rows: int) -> list[Stored]:
+        """The rows from the nearest partitions, where these have them all; else from as many as the log reaches."""
+        if self.span is None:
+            self.span = span_of(self.connection, self.selection.parameters["log_id"])
+        if self.span is None:
+            return []
+        statement = sql.SQL(query("read", f"{direction}_between")).format(row=ROW, where=self.selection.where)
+
+        def between(stretch: Stretch) -> list[Stored]:
+            bounds = {"above": stretch.above, "below": stretch.below, "rows": rows}
+            return fetch(self.connection, statement, {**self.selection.parameters, **bounds})
+
+        whole = within(direction, position, self.span)
+        near = nearest(self.partitions, direction, whole)
+        self.connection.execute(query("read", "plan_for_values"))
+        found = between(near)
+        self.connection.execute(query("read", "plan_for_all"))
+        return found if near == whole or len(found) >= rows else between(whole)
 
     def _is_any(self, direction: Direction, position: UUID) -> bool:
         if self.search is not None:
             return bool(self.search.rows(direction, position, 1))
+        if self.is_wide:
+            return bool(self._nearby(direction, position, 1))
         statement = _statement(f"is_{direction}", self.selection)
         row = self.connection.execute(statement, self._parameters(position), prepare=True).fetchone()
         return row is not None or self._bound(direction, position) is not None

@@ -8,15 +8,13 @@ which is then tested as every other event is, behind row-level security.
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
-from weakref import WeakKeyDictionary
 
 from psycopg import sql
 from psycopg.rows import args_row
 
-from permalog.cursor import NEWEST, OLDEST
+from permalog.partitions import MANY, Direction, Partition, Stretch, partitions_of, span_of, within
 from permalog.sql import query
 from permalog.stored import Stored
 
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from permalog.database import Connection, Database
     from permalog.selection import Selection
 
-Direction: TypeAlias = Literal["older", "newer"]
-
 ROW: Final = sql.SQL(query("read", "row"))
 
 GLANCE: Final = 4_000
@@ -36,38 +32,6 @@ PATIENCE: Final = 6
 """So many glances are worth it where they fill a page: an index would name too many candidates then."""
 CANDIDATES: Final = 1_000
 """That an index is asked for at first; four times as many with each further question."""
-MANY: Final = 64
-"""Partitions from which on statements are planned each time, for those that they reach: one plan for all would cost too
-much memory and time to make."""
-FRESH: Final = 30.0
-"""Seconds for which the list of partitions is kept. An older one is right, too: a partition that was indexed since is
-looked through, and one that lost its index says so."""
-
-
-class Partition(NamedTuple):
-    """A part of the events, and whether it can be searched by an index."""
-
-    name: str
-    first_id: UUID | None
-    """None: from the beginning of time."""
-    next_id: UUID
-    is_searchable: bool
-
-
-class Stretch(NamedTuple):
-    """Ids between two others, neither included."""
-
-    above: UUID
-    below: UUID
-    partition: str | None
-    """Whose index helps; None: none does."""
-
-    def beyond(self, event_id: UUID, direction: Direction) -> Stretch:
-        """What is left of it behind an event."""
-        return self._replace(below=event_id) if direction == "older" else self._replace(above=event_id)
-
-
-_layouts: Final[WeakKeyDictionary[Database, tuple[float, list[Partition]]]] = WeakKeyDictionary()
 
 
 class Search:
@@ -76,15 +40,18 @@ class Search:
     def __init__(self, database: Database, connection: Connection, selection: Selection) -> None:
         self._connection: Final = connection
         self._selection: Final = selection
-        self._partitions: Final = _partitions_of(database, connection)
+        self._partitions: Final = partitions_of(database, connection)
+        self._span: Final = span_of(connection, selection.parameters["log_id"])
         if len(self._partitions) > MANY:
             connection.execute(query("read", "plan_for_values"))
 
     def rows(self, direction: Direction, position: UUID, wanted: int) -> list[Stored]:
         """The first events beyond a position that are selected, the nearest first, at most `wanted`."""
         found: list[Stored] = []
+        if self._span is None:
+            return found
         glances = 1 + PATIENCE
-        for stretch in stretches(self._partitions, direction, position):
+        for stretch in stretches(self._partitions, direction, within(direction, position, self._span)):
             rest: Stretch | None = stretch
             while stretch.partition is not None and glances and rest is not None and len(found) < wanted:
                 rest = self._glance(rest, direction, wanted, found)
@@ -150,13 +117,13 @@ class Search:
         return {**self._selection.parameters, "above": stretch.above, "below": stretch.below, **more}
 
 
-def stretches(partitions: list[Partition], direction: Direction, position: UUID) -> Iterator[Stretch]:
-    """What lies beyond a position, the nearest first: partitions that an index helps to search, and what is between.
+def stretches(partitions: list[Partition], direction: Direction, whole: Stretch) -> Iterator[Stretch]:
+    """A stretch in parts, the nearest first: partitions that an index helps to search, and what is between.
 
     ``partitions``: newest first.
     """
     joined: Stretch | None = None
-    for one in _cut(partitions, direction, position):
+    for one in _cut(partitions, direction, whole):
         if joined is not None and one.partition is None:
             joined = joined._replace(above=min(joined.above, one.above), below=max(joined.below, one.below))
         else:
@@ -169,12 +136,10 @@ def stretches(partitions: list[Partition], direction: Direction, position: UUID)
         yield joined
 
 
-def _cut(partitions: list[Partition], direction: Direction, position: UUID) -> Iterator[Stretch]:
-    newest = partitions[0] if partitions else None
+def _cut(partitions: list[Partition], direction: Direction, whole: Stretch) -> Iterator[Stretch]:
     for part in partitions if direction == "older" else reversed(partitions):
-        above = OLDEST if part.first_id is None else UUID(int=part.first_id.int - 1)
-        below = NEWEST if part is newest else part.next_id
-        above, below = (above, min(below, position)) if direction == "older" else (max(above, position), below)
+        above = whole.above if part.first_id is None else max(whole.above, UUID(int=part.first_id.int - 1))
+        below = min(whole.below, part.next_id)
         if above.int + 1 < below.int:
             yield Stretch(above, below, part.name if part.is_searchable else None)
 
@@ -183,11 +148,3 @@ def fetch(connection: Connection, statement: sql.Composed, parameters: dict[str,
     """The events that a statement of ``read.sql`` finds, as they are stored."""
     with connection.cursor(row_factory=args_row(Stored)) as cursor:
         return cursor.execute(statement, parameters, prepare=True).fetchall()
-
-
-def _partitions_of(database: Database, connection: Connection) -> list[Partition]:
-    known = _layouts.get(database)
-    if known is None or time.monotonic() >= known[0] + FRESH:
-        rows = [Partition._make(row) for row in connection.execute(query("read", "partitions"))]
-        known = _layouts[database] = time.monotonic(), rows
-    return known[1]

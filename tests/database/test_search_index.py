@@ -11,12 +11,13 @@ import pytest
 
 from asking import ask, value
 from model import event_of
-from permalog import Actor, Owner, Personal, Resource, searching
+from permalog import Actor, Owner, Personal, Resource, partitions, query, searching
 from permalog.client import Permalog
 from permalog.cursor import NEWEST
 from permalog.filters import Filters
 from permalog.keeping import Keeper
-from permalog.searching import Partition, Search, Stretch, stretches
+from permalog.partitions import Partition, Stretch, nearest, within
+from permalog.searching import Search, stretches
 from permalog.selection import select
 from permalog.store import Dated, Writer
 
@@ -81,17 +82,17 @@ def filled(log: Permalog, monkeypatch: pytest.MonkeyPatch) -> Iterator[Permalog]
     log.close()
 
 
-def found(log: Permalog, **filters: Any) -> list[UUID]:
+def found(log: Permalog, limit: int = 7, **filters: Any) -> list[UUID]:
     """All pages, the newest first; each way back leads to the same."""
-    pages = [log.list(MINE, limit=7, **filters)]
+    pages = [log.list(MINE, limit=limit, **filters)]
     while pages[-1].next_cursor is not None:
-        pages.append(log.list(MINE, before=pages[-1].next_cursor, limit=7, **filters))
+        pages.append(log.list(MINE, before=pages[-1].next_cursor, limit=limit, **filters))
     assert not any(page.partial for page in pages) or len(filters["search"]) < 3
     ids = [event.id for page in pages for event in page.events]
     back = list(pages[-1].events)
     page = pages[-1]
     while page.previous_cursor is not None:
-        page = log.list(MINE, after=page.previous_cursor, limit=7, **filters)
+        page = log.list(MINE, after=page.previous_cursor, limit=limit, **filters)
         back = [*page.events, *back]
     assert [event.id for event in back] == ids
     return ids
@@ -207,13 +208,42 @@ def test_stretches_follow_each_other_without_a_gap() -> None:
         Partition("before", None, a, is_searchable=False),
     ]
     position = UUID(int=3_500)
-    assert list(stretches(parts, "older", position)) == [
+    assert list(stretches(parts, "older", Stretch(UUID(int=0), position, None))) == [
         Stretch(UUID(int=2_999), position, None),
         Stretch(UUID(int=1_999), c, "two"),
         Stretch(UUID(int=999), b, "one"),
         Stretch(UUID(int=0), a, None),
     ]
-    assert list(stretches(parts, "newer", UUID(int=2_500))) == [
+    assert list(stretches(parts, "newer", Stretch(UUID(int=2_500), UUID(int=4_700), None))) == [
         Stretch(UUID(int=2_500), c, "two"),
-        Stretch(UUID(int=2_999), UUID(int=2**128 - 1), None),
+        Stretch(UUID(int=2_999), UUID(int=4_700), None),
     ]
+
+
+def test_the_nearest_partitions_end_where_the_next_begins() -> None:
+    parts = [
+        Partition(str(n), UUID(int=n * 10) if n else None, UUID(int=n * 10 + 10), is_searchable=False)
+        for n in reversed(range(9))
+    ]
+    span = UUID(int=5), UUID(int=74)
+    assert within("older", NEWEST, span) == Stretch(UUID(int=4), UUID(int=75), None)
+    assert within("newer", UUID(int=33), span) == Stretch(UUID(int=33), UUID(int=75), None)
+    assert nearest(parts, "older", within("older", NEWEST, span)) == Stretch(UUID(int=49), UUID(int=75), None)
+    assert nearest(parts, "newer", within("newer", UUID(int=33), span)) == Stretch(UUID(int=33), UUID(int=60), None)
+    assert nearest(parts, "older", within("older", UUID(int=25), span)) == Stretch(UUID(int=4), UUID(int=25), None)
+
+
+@pytest.mark.parametrize("limit", [7, 50])
+def test_pages_over_many_partitions_are_the_same(filled: Permalog, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    """With more than so many, the nearest few are asked first."""
+    chosen: list[dict[str, Any]] = [
+        {}, {"outcome": "failure"}, {"actor_id": "u_1"}, {"actor_email": "sam@permalog.example"},
+        {"start": "2025-01-01"}, {"resource_id": "nowhere"}, {"search": "thing"}, {"search": "a"},
+    ]  # fmt: skip
+    expected = [found(filled, limit, **filters) for filters in chosen]
+    monkeypatch.setattr(query, "MANY", 0)
+    monkeypatch.setattr(searching, "MANY", 0)
+    monkeypatch.setattr(partitions, "NEAREST", 1)
+    assert [found(filled, limit, **filters) for filters in chosen] == expected
+    assert [event.id for event in filled.list(OTHERS, limit=100).events] != expected[0]
+    assert filled.list(Owner.user("u_3")).events == ()

@@ -56,6 +56,15 @@ SELECT last.id FROM (SELECT e.id FROM permalog.event AS e WHERE {where} AND e.id
 -- name: partitions
 SELECT name, first_id, next_id, is_searchable FROM permalog.partitions() ORDER BY next_id DESC
 
+-- name: span
+-- Every event of a log is counted by the sealer or waits for it: the two together know its ends.
+SELECT least(a.first_id, (SELECT u.id FROM permalog.unsealed AS u WHERE u.log_id = %(log_id)s ORDER BY u.id LIMIT 1)),
+       greatest(a.last_id, (SELECT u.id FROM permalog.unsealed AS u WHERE u.log_id = %(log_id)s ORDER BY u.id DESC LIMIT 1))
+FROM (VALUES (1)) AS one LEFT JOIN permalog.activity AS a ON a.log_id = %(log_id)s AND a.part = 'all'
+
+-- name: plan_for_all
+SET LOCAL plan_cache_mode = force_generic_plan
+
 -- name: plan_for_values
 -- Bounds on the id then prune partitions while planning, however many there are; the order stays an index's.
 SET LOCAL plan_cache_mode = force_custom_plan
