@@ -24,7 +24,7 @@ from permalog.viewer import Viewer
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from permalog.database import Database
+    from permalog.database import Connection, Database
     from permalog.event import Actor, Owner, Source
 
 EXPORTED: Final = "security.audit_log.exported"
@@ -33,6 +33,8 @@ PAGE_ROWS: Final = 4_000
 """Events a transaction; bounds how long one lasts."""
 PAGE_SIZE: Final = 4_000_000
 """Characters of payloads a transaction; bounds the memory, of which two pages are held."""
+LOOKED_THROUGH: Final = 50_000
+"""Events a transaction that are looked through for a text; bounds how long one lasts that finds nothing."""
 FETCHED: Final = 100
 """Rows a round trip; bounds what the largest events (three payloads of 64 KiB) take beyond a page's size."""
 CHUNK: Final = 250_000
@@ -223,25 +225,33 @@ class _Pages:
     viewer: Viewer
     selection: Selection
     statement: sql.Composed = field(init=False)
+    bound: sql.Composed | None = field(init=False)
+    """Asks where a search has stopped; None without a search."""
 
     def __post_init__(self) -> None:
-        self.statement = sql.SQL(query("read", "older")).format(row=ROW, where=self.selection.where)
+        chosen = self.selection
+        if chosen.search is None:
+            self.statement, self.bound = sql.SQL(query("read", "older")).format(row=ROW, where=chosen.where), None
+        else:
+            parts = {"row": ROW, "where": chosen.where_unsearched, "search": chosen.search}
+            self.statement = sql.SQL(query("read", "older_within")).format(**parts)
+            self.bound = sql.SQL(query("read", "older_bound")).format(where=chosen.where_unsearched)
 
     def parts(self, position: UUID) -> Iterator[list[Row]]:
         """Some events at a time, those older than a position, newest first."""
         with ThreadPoolExecutor(1, thread_name_prefix="permalog-export") as ahead:
             pending = ahead.submit(self._page, position)
             while True:
-                rows, is_last = pending.result()
-                if not is_last:
-                    pending = ahead.submit(self._page, UUID(rows[-1].id))
+                rows, onward = pending.result()
+                if onward is not None:
+                    pending = ahead.submit(self._page, onward)
                 yield from _parts_of(rows)
-                if is_last:
+                if onward is None:
                     return
 
-    def _page(self, position: UUID) -> tuple[list[Row], bool]:
-        """The next events, and whether they are the last; in a short transaction of its own."""
-        parameters = {**self.selection.parameters, "position": position, "rows": PAGE_ROWS}
+    def _page(self, position: UUID) -> tuple[list[Row], UUID | None]:
+        """The next events, and the position behind which there may be more; in a short transaction of its own."""
+        parameters = {**self.selection.parameters, "position": position, "rows": PAGE_ROWS, "bound": LOOKED_THROUGH}
         stored: list[Stored] = []
         size = 0
         with self.database.reading(self.log_id, self.viewer, in_order=True) as connection:
@@ -251,8 +261,17 @@ class _Pages:
                 while size < PAGE_SIZE and (fetched := cursor.fetchmany(FETCHED)):
                     stored += map(Stored._make, fetched)
                     size += sum(map(_size, stored[-len(fetched) :]))
-            is_last = len(stored) < PAGE_ROWS and size < PAGE_SIZE
-            return as_seen(connection, stored, self.log_id, self.viewer), is_last
+            if len(stored) >= PAGE_ROWS or size >= PAGE_SIZE:
+                onward = UUID(stored[-1].id)
+            else:
+                onward = None if self.bound is None else _stop(connection, self.bound, parameters)
+            return as_seen(connection, stored, self.log_id, self.viewer), onward
+
+
+def _stop(connection: Connection, statement: sql.Composed, parameters: dict[str, Any]) -> UUID | None:
+    """The last event that was looked through, where there is a further one behind it."""
+    found = connection.execute(statement, parameters).fetchall()
+    return found[0][0] if len(found) > 1 else None
 
 
 def _parts_of(rows: list[Row]) -> Iterator[list[Row]]:

@@ -5,6 +5,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from model import event_of
@@ -239,3 +240,37 @@ def test_pages_end_where_events_are_large(log: Permalog, monkeypatch: pytest.Mon
     result = export(log.database, owner, "ndjson", lambda _: None, record=lambda _: None, actor=ADA)
     assert result.rows == 30
     assert max(sizes) == 4
+
+
+def test_a_search_is_exported_in_steps_that_end_where_it_finds_nothing(
+    log: Permalog, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "LOOKED_THROUGH", 4)
+    found = [NOW - timedelta(days=1, minutes=n) for n in (3, 4, 40)]
+    rare = store(log, owner, found, metadata={"note": "a needle"})
+    store(log, owner, [NOW - timedelta(days=1, minutes=n, seconds=30) for n in range(60)])
+    for text in ("needle", "ne", "nowhere", "thing"):
+        chosen = Filters(search=text)
+        written: list[bytes] = []
+        result = export(log.database, owner, "ndjson", written.append, chosen, record=Recording(log), actor=ADA)
+        ids = [json.loads(line)["id"] for line in b"".join(written).splitlines()]
+        if "ne" in text and text != "nowhere":
+            assert ids == [str(one.id) for one in rare]
+        assert len(ids) == result.rows == {"needle": 3, "ne": 3, "nowhere": 0, "thing": 88}[text]
+
+
+def test_an_export_holds_neither_a_lock_nor_a_snapshot_while_its_reader_is_slow(
+    log: Permalog, owner: Owner, database: str
+) -> None:
+    """It fetches one page ahead, and no transaction is open then, whatever the reader does; others go on writing."""
+    chunks = stream(log.database, owner, "ndjson", record=Recording(log), actor=ADA)
+    written = 0
+    with psycopg.connect(database, autocommit=True) as other:
+        other.execute("SET lock_timeout = '30s'")
+        for _chunk in chunks:
+            # It waits for whoever holds any lock on the events, and so for every snapshot that reads them.
+            with other.transaction():
+                other.execute("LOCK TABLE permalog.event IN ACCESS EXCLUSIVE MODE")
+            store(log, owner, [datetime.now(UTC)])
+            written += 1
+    assert written > 3
