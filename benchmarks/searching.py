@@ -138,7 +138,8 @@ class _Measured:
         event = first.events[20]
         chosen: dict[str, dict[str, Any]] = {
             "first page": {}, "next page": {"before": first.next_cursor}, "action": {"action": event.action},
-            "resource_id": {"resource_id": event.resource_id}, "correlation_id": {"correlation_id": event.correlation_id},
+            "resource_id": {"resource_id": event.resource_id},
+            "correlation_id": {"correlation_id": event.correlation_id},
             "outcome": {"outcome": "denied"},
         }  # fmt: skip
         for what, filters in chosen.items():
