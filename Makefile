@@ -28,7 +28,8 @@ test: $(VENV)/.stamp-dev chromium ## run the tests (more arguments: ARGS="-k exp
 	fi
 
 prove: $(VENV)/.stamp-dev ## run in full the proofs of which `make test` runs a part: faults between any two steps, races
-	$(BIN)/python -m pytest --thorough $(ARGS) tests/agent/test_faults.py tests/agent/test_racing.py
+	$(BIN)/python -m pytest --thorough $(ARGS) tests/agent/test_faults.py tests/agent/test_racing.py \
+		tests/database/test_plans_at_size.py
 
 # The tests of the pages drive it. Where it cannot be installed, they are left out; on CI they fail.
 .PHONY: chromium

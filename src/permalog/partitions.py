@@ -30,7 +30,7 @@ class Partition(NamedTuple):
 
     name: str
     first_id: UUID | None
-    """None: from the beginning of time."""
+    """None: from the beginning of time. No event has the id of a bound: it lacks the variant's bits."""
     next_id: UUID
     is_searchable: bool
 
@@ -66,12 +66,15 @@ def span_of(connection: Connection, log_id: UUID) -> tuple[UUID, UUID] | None:
     return None if row is None or row[0] is None else (row[0], row[1])
 
 
-def within(direction: Direction, position: UUID, span: tuple[UUID, UUID]) -> Stretch:
-    """What of a log lies beyond a position."""
-    first, last = UUID(int=span[0].int - 1), UUID(int=span[1].int + 1)
+def within(
+    direction: Direction, position: UUID, span: tuple[UUID, UUID], start: UUID | None = None, end: UUID | None = None
+) -> Stretch:
+    """What of a log lies beyond a position; with the bounds of a range of time, only within that, too."""
+    above, below = UUID(int=span[0].int - 1), UUID(int=span[1].int + 1)
+    above, below = max(above, start or above), min(below, end or below)
     if direction == "older":
-        return Stretch(first, min(position, last), None)
-    return Stretch(max(position, first), last, None)
+        return Stretch(above, min(position, below), None)
+    return Stretch(max(position, above), below, None)
 
 
 def nearest(partitions: list[Partition], direction: Direction, whole: Stretch) -> Stretch:
@@ -81,5 +84,5 @@ def nearest(partitions: list[Partition], direction: Direction, whole: Stretch) -
     if len(reached) <= NEAREST:
         return whole
     if direction == "older":
-        return whole._replace(above=UUID(int=reached[NEAREST].next_id.int - 1))
+        return whole._replace(above=reached[NEAREST].next_id)
     return whole._replace(below=reached[-NEAREST - 1].first_id or whole.below)

@@ -169,7 +169,8 @@ class _Reading:
             bounds = {"above": stretch.above, "below": stretch.below, "rows": rows}
             return fetch(self.connection, statement, {**self.selection.parameters, **bounds})
 
-        whole = within(direction, position, self.span)
+        given = self.selection.parameters
+        whole = within(direction, position, self.span, given.get("start"), given.get("end"))
         near = nearest(self.partitions, direction, whole)
         self.connection.execute(query("read", "plan_for_values"))
         found = between(near)

@@ -51,7 +51,9 @@ class Search:
         if self._span is None:
             return found
         glances = 1 + PATIENCE
-        for stretch in stretches(self._partitions, direction, within(direction, position, self._span)):
+        given = self._selection.parameters
+        whole = within(direction, position, self._span, given.get("start"), given.get("end"))
+        for stretch in stretches(self._partitions, direction, whole):
             rest: Stretch | None = stretch
             while stretch.partition is not None and glances and rest is not None and len(found) < wanted:
                 rest = self._glance(rest, direction, wanted, found)
@@ -138,7 +140,7 @@ def stretches(partitions: list[Partition], direction: Direction, whole: Stretch)
 
 def _cut(partitions: list[Partition], direction: Direction, whole: Stretch) -> Iterator[Stretch]:
     for part in partitions if direction == "older" else reversed(partitions):
-        above = whole.above if part.first_id is None else max(whole.above, UUID(int=part.first_id.int - 1))
+        above = whole.above if part.first_id is None else max(whole.above, part.first_id)
         below = min(whole.below, part.next_id)
         if above.int + 1 < below.int:
             yield Stretch(above, below, part.name if part.is_searchable else None)

@@ -209,14 +209,14 @@ def test_stretches_follow_each_other_without_a_gap() -> None:
     ]
     position = UUID(int=3_500)
     assert list(stretches(parts, "older", Stretch(UUID(int=0), position, None))) == [
-        Stretch(UUID(int=2_999), position, None),
-        Stretch(UUID(int=1_999), c, "two"),
-        Stretch(UUID(int=999), b, "one"),
+        Stretch(c, position, None),
+        Stretch(b, c, "two"),
+        Stretch(a, b, "one"),
         Stretch(UUID(int=0), a, None),
     ]
     assert list(stretches(parts, "newer", Stretch(UUID(int=2_500), UUID(int=4_700), None))) == [
         Stretch(UUID(int=2_500), c, "two"),
-        Stretch(UUID(int=2_999), UUID(int=4_700), None),
+        Stretch(c, UUID(int=4_700), None),
     ]
 
 
@@ -228,7 +228,7 @@ def test_the_nearest_partitions_end_where_the_next_begins() -> None:
     span = UUID(int=5), UUID(int=74)
     assert within("older", NEWEST, span) == Stretch(UUID(int=4), UUID(int=75), None)
     assert within("newer", UUID(int=33), span) == Stretch(UUID(int=33), UUID(int=75), None)
-    assert nearest(parts, "older", within("older", NEWEST, span)) == Stretch(UUID(int=49), UUID(int=75), None)
+    assert nearest(parts, "older", within("older", NEWEST, span)) == Stretch(UUID(int=50), UUID(int=75), None)
     assert nearest(parts, "newer", within("newer", UUID(int=33), span)) == Stretch(UUID(int=33), UUID(int=60), None)
     assert nearest(parts, "older", within("older", UUID(int=25), span)) == Stretch(UUID(int=4), UUID(int=25), None)
 
