@@ -9,7 +9,7 @@ from uuid import uuid4
 from permalog import Actor, Event, Personal, Resource
 from security_agent.actions import FINDING
 from security_agent.case import has_address, hold, look
-from security_agent.errors import AgentError, Conflict, Invalid
+from security_agent.errors import AgentError, Conflict, Invalid, NotFound
 from security_agent.queue import Task, defer
 from security_agent.sql import query
 
@@ -55,8 +55,9 @@ def dismiss(  # noqa: PLR0913, PLR0917  who dismisses what, and why
 ) -> Dismissed:
     """Dismisses a finding for a person: on GitHub, and then here.
 
-    Where GitHub does not do it, nothing changes here, and the attempt is on record as ``failure``. Where this process
-    dies in between, the next sync finds the alert dismissed on GitHub, and takes that over with an event that says so.
+    Where GitHub does not do it, nothing changes here, and the attempt is on record as ``failure``; so is that the
+    finding was deleted while GitHub did it. Where this process dies in between, the next sync finds the alert dismissed
+    on GitHub, and takes that over with an event that says so.
 
     Raises:
         Invalid: the reason is none of `REASONS`, or the comment is longer than 2,000 characters.
@@ -78,10 +79,16 @@ def dismiss(  # noqa: PLR0913, PLR0917  who dismisses what, and why
         with agent.changing(owner) as connection:
             agent.log.record(_refused(case, acting, wanted, text, code_of(error), correlation_id), connection)
         raise
-    with agent.changing(owner) as connection:
-        case = hold(connection, owner.log_id, finding_id)
-        _ignore(connection, case, wanted, text, acting.actor, alert)
-        agent.log.record(_dismissed(case, acting, wanted, text, correlation_id), connection)
+    try:
+        with agent.changing(owner) as connection:
+            case = hold(connection, owner.log_id, finding_id)
+            _ignore(connection, case, wanted, text, acting.actor, alert)
+            agent.log.record(_dismissed(case, acting, wanted, text, correlation_id), connection)
+    except NotFound:
+        with agent.changing(owner) as connection:
+            event = _refused(case, acting, wanted, text, "finding_deleted", correlation_id, write_back="completed")
+            agent.log.record(event, connection)
+        raise
     return Dismissed(finding_id, wanted, correlation_id)
 
 
@@ -212,9 +219,15 @@ def _dismissed(case: Case, acting: Acting, reason: Reason, comment: str | None, 
 
 
 def _refused(  # noqa: PLR0913, PLR0917  what the event says
-    case: Case, acting: Acting, reason: Reason, comment: str | None, code: str, correlation_id: str
+    case: Case,
+    acting: Acting,
+    reason: Reason,
+    comment: str | None,
+    code: str,
+    correlation_id: str,
+    write_back: Literal["completed", "failed"] = "failed",
 ) -> Event:
-    """An attempt that GitHub did not do: the status is as it was."""
+    """An attempt that GitHub did not do, or of which nothing came here: the status is as it was."""
     return Event(
         owner=case.owner,
         action=_MANUAL,
@@ -224,6 +237,6 @@ def _refused(  # noqa: PLR0913, PLR0917  what the event says
         resource=Resource(FINDING, str(case.finding_id)),
         before_state={"status": case.status},
         after_state={"status": case.status, "reason": reason, "comment": shown(comment)},
-        metadata={"finding": case.snapshot(), "source": case.source, "write_back": "failed", "error": code},
+        metadata={"finding": case.snapshot(), "source": case.source, "write_back": write_back, "error": code},
         correlation_id=correlation_id,
     )

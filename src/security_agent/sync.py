@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import orjson
 
-from permalog import Event, Owner, Resource
+from permalog import Actor, Event, Owner, Resource
 from security_agent import installation, reach
 from security_agent.actions import CONFIG
 from security_agent.agent import Acting, Agent, owner_id
@@ -76,8 +76,8 @@ def begin(agent: Agent, owner: Owner, acting: Acting, *, name: str | None = None
     if name is not None:
         name = _found(agent, owner, name, bound.installation_id, acting)
     begun = Sync(owner, acting, trigger, bound.installation_id, name)
+    _end_lost(agent, owner)
     with agent.changing(owner) as connection:
-        _end_lost(agent, connection, owner)
         parameters = {
             "log": owner.log_id, "id": begun.id, "trigger": trigger, "repository": name, "now": agent.clock(),
         }  # fmt: skip
@@ -141,9 +141,7 @@ def end_lost(agent: Agent) -> None:
     with agent.looking() as connection:
         rows = connection.execute(query("sync", "owners_with_lost"), {"now": agent.clock()}).fetchall()
     for organization, user in rows:
-        owner = Owner(organization_id=organization, user_id=user)
-        with agent.changing(owner) as connection:
-            _end_lost(agent, connection, owner)
+        _end_lost(agent, Owner(organization_id=organization, user_id=user))
 
 
 def _found(agent: Agent, owner: Owner, name: str, installation_id: int, acting: Acting) -> str:
@@ -204,14 +202,25 @@ def _finish(
         agent.log.record(_event(begun, "completed", outcome, metadata), connection)
 
 
-def _end_lost(agent: Agent, connection: Connection, owner: Owner) -> None:
+def _end_lost(agent: Agent, owner: Owner) -> None:
     """Syncs of the owner whose process has died: nobody knows how far they had come, and that is what is said."""
-    for id, trigger, name, started_at, alive_at in connection.execute(  # noqa: A001  what it is
-        query("sync", "lost"), {"log": owner.log_id, "now": agent.clock()}
-    ).fetchall():
-        lost = Sync(owner, Acting.alone("sync-scheduler", "cron"), trigger, 0, name, id)
+    with agent.looking() as connection:
+        rows = connection.execute(query("sync", "lost"), {"log": owner.log_id, "now": agent.clock()}).fetchall()
+    for id, trigger, name, started_at, alive_at in rows:  # noqa: A001  what it is
+        lost = Sync(owner, Acting(_who_began(agent, owner, id), "cron"), trigger, 0, name, id)
         milliseconds = int((alive_at - started_at).total_seconds() * 1000)
-        _finish(agent, connection, lost, "failure", Report(error="interrupted").as_payload(milliseconds))
+        with agent.changing(owner) as connection:
+            _finish(agent, connection, lost, "failure", Report(error="interrupted").as_payload(milliseconds))
+
+
+def _who_began(agent: Agent, owner: Owner, id: UUID) -> Actor:
+    """Whoever the log says began a sync: it is still theirs. The system where it was, or they were erased since."""
+    page = agent.log.list(owner, action=["security.sync.triggered"], correlation_id=str(id), limit=1)
+    for event in page.events:
+        make = {"user": Actor.user, "staff": Actor.staff, "api_key": Actor.api_key}.get(event.actor_type)
+        if make is not None and event.actor_id is not None:
+            return make(event.actor_id)
+    return Actor.system("sync-scheduler")
 
 
 def _event(begun: Sync, what: str, outcome: Literal["success", "failure"], metadata: dict[str, Any]) -> Event:

@@ -18,7 +18,8 @@ from security_agent.analysis import Means, start
 from security_agent.auto_dismiss import dismiss_eligible, eligible
 from security_agent.dismissal import NotPermitted, dismiss, for_github
 from security_agent.errors import Conflict, Invalid, NotConnected, NotFound
-from security_agent.github import GitHubError, Waiting
+from security_agent.finding import delete
+from security_agent.github import GitHub, GitHubError, Waiting
 from security_agent.jobs import Worker, jobs
 from security_agent.write_back import LONGEST_WAIT, MOST_ATTEMPTS, wait_after, write_back
 
@@ -109,6 +110,26 @@ def test_where_github_does_not_do_it_nothing_changes_and_it_is_on_record(
     assert (event["action"], event["outcome"]) == ("security.finding.dismissed", "failure")
     assert event["before_state"]["status"] == event["after_state"]["status"] == "open"
     assert (event["metadata"]["write_back"], event["metadata"]["error"]) == ("failed", code)
+
+
+def test_a_finding_that_is_deleted_while_github_dismisses_it_is_on_record(
+    connected: Agent, owner: Owner, installation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finding = plant(connected, owner, installation=installation, source_id="1")
+    on_github = GitHub.dismiss
+
+    def meanwhile(self: GitHub, *what: Any) -> Any:
+        alert = on_github(self, *what)
+        assert delete(connected, owner, "northwind/shop", ACTING, "c-1") == 1
+        return alert
+
+    monkeypatch.setattr(GitHub, "dismiss", meanwhile)
+    with pytest.raises(NotFound):
+        dismiss(connected, owner, finding, ACTING, "not_used", None)
+    deleted, tried = events(connected, owner)
+    assert (deleted["action"], tried["action"]) == ("security.finding.deleted", "security.finding.dismissed")
+    assert (tried["outcome"], tried["actor"]["id"]) == ("failure", "u_ada")
+    assert (tried["metadata"]["write_back"], tried["metadata"]["error"]) == ("completed", "finding_deleted")
 
 
 def test_reading_only_is_said_before_github_is_asked(

@@ -103,3 +103,4 @@ def test_a_sync_whose_process_died_is_on_record_within_minutes(agent: Agent, own
     (ended,) = [one for one in events(agent, owner) if one["action"] == "security.sync.completed"]
     assert (ended["outcome"], ended["metadata"]["error"]) == ("failure", "interrupted")
     assert UUID(ended["correlation_id"]) == begun.id
+    assert (ended["actor"]["type"], ended["actor"]["id"]) == ("user", "u_ada"), "never the system for a person's"

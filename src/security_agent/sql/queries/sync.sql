@@ -15,7 +15,7 @@ WHERE log_id = %(log)s AND id = %(id)s AND finished_at IS NULL RETURNING true;
 -- name: lost
 -- Those that give no sign of life any more: their process has died.
 SELECT id, trigger, repository, started_at, alive_at FROM security_agent.sync
-WHERE log_id = %(log)s AND finished_at IS NULL AND alive_at < %(now)s - interval '30 minutes' FOR UPDATE SKIP LOCKED;
+WHERE log_id = %(log)s AND finished_at IS NULL AND alive_at < %(now)s - interval '30 minutes';
 
 -- name: owners_with_lost
 SELECT DISTINCT o.organization_id, o.user_id FROM security_agent.sync AS s JOIN security_agent.owner AS o ON o.log_id = s.log_id
