@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 # More arguments for pytest or the benchmarks: make test ARGS="-k export -n 0"
 ARGS ?=
 DATA := ../shared/data
+ROUNDS ?= 200
 MIGRATIONS := $(wildcard src/permalog/sql/migrations/*.sql)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -30,6 +31,7 @@ test: $(VENV)/.stamp-dev chromium ## run the tests (more arguments: ARGS="-k exp
 prove: $(VENV)/.stamp-dev ## run in full the proofs of which `make test` runs a part: faults between any two steps, races
 	$(BIN)/python -m pytest --thorough $(ARGS) tests/agent/test_faults.py tests/agent/test_racing.py \
 		tests/database/test_plans_at_size.py
+	$(BIN)/python -m pytest tests/sealing/test_under_fire.py --numprocesses=0 -rA --rounds $(ROUNDS) -k 18
 
 # The tests of the pages drive it. Where it cannot be installed, they are left out; on CI they fail.
 .PHONY: chromium

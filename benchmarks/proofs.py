@@ -86,7 +86,7 @@ def _planted(log: Permalog, count: int) -> tuple[dict[UUID, int], list[bytes]]:
         head = Head(1, Frontier(), now)
         for at in range(0, count, _BATCH):
             growth = head.frontier.grown(hashes[at : at + _BATCH])
-            store_tiles(connection, OWNER.log_id, head, growth, list(ids[at : at + _BATCH]))
+            store_tiles(connection, OWNER.log_id, head, growth, [str(one) for one in ids[at : at + _BATCH]])
             head = Head(1, growth.frontier, now)
         checkpoint = Checkpoint(log_origin("audit.example.com", OWNER.log_id), count, head.frontier.root())
         connection.execute(

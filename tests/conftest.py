@@ -47,6 +47,7 @@ CREATE: LiteralString = "CREATE DATABASE {name} TEMPLATE {template} STRATEGY fil
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let proofs of many rounds be run in full, as `make prove` does."""
     parser.addoption("--thorough", action="store_true", help="run proofs of many rounds in full, on every PostgreSQL")
+    parser.addoption("--rounds", type=int, default=3, help="rounds of sealing under fire")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import orjson
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 FETCHED: Final = 250
 """Rows a round trip; bounds what the largest events take beyond the bytes of a batch."""
+TOGETHER: Final = 50
+"""Rows that are handled together: more fall out of the processor's caches."""
 _RAW: Final = b'"form":"raw"'
 _NO_DAY: Final = "-infinity"
 
@@ -38,11 +40,14 @@ Step = Callable[[str], object]
 class Leaves:
     """A batch's events as leaves, in the order that they get."""
 
-    ids: list[UUID] = field(default_factory=list[UUID])
+    ids: list[str] = field(default_factory=list[str])
+    """As PostgreSQL writes them: they sort as they do in the database."""
     hashes: list[bytes] = field(default_factory=list[bytes])
-    counts: dict[tuple[str, str, str, str], Count] = field(default_factory=dict[tuple[str, str, str, str], "Count"])
+    counts: dict[tuple[str, str, str, str | None], Count] = field(
+        default_factory=dict[tuple[str, str, str, "str | None"], "Count"]
+    )
     """By day, action, and the actor's type and id."""
-    raw: list[UUID] = field(default_factory=list[UUID])
+    raw: list[str] = field(default_factory=list[str])
     """Those that took the raw form."""
     failed: dict[UUID, Exception] = field(default_factory=dict[UUID, Exception])
     """Those of which no leaf could be made: they go on waiting."""
@@ -51,35 +56,57 @@ class Leaves:
     size: int = 0
     """Bytes that were hashed."""
 
-    def add(self, row: EventRow) -> None:
-        """Takes an event in, or notes why it cannot be."""
-        event_id = UUID(row.id)
-        try:
-            preimage = leaf_preimage(row)
-        except Exception as error:  # noqa: BLE001  whatever is wrong with one event must not hold up the others
-            self.failed[event_id] = error
-            return
-        if _RAW in preimage and "form" in orjson.loads(preimage):
-            self.raw.append(event_id)
-        self.ids.append(event_id)
-        self.hashes.append(leaf_hash(preimage))
-        self.size += len(preimage)
-        if self.oldest is None or row.recorded_at < self.oldest:
-            self.oldest = row.recorded_at
-        key = (row.occurred_at[:10], row.action, row.actor_type, row.actor_id or "")
-        known = self.counts.get(key)
-        # Events come in the order of their ids.
-        self.counts[key] = (
-            Count(1, event_id, event_id) if known is None else Count(known.events + 1, known.first, event_id)
-        )
+    def add(self, rows: list[EventRow]) -> None:
+        """Takes events in, or notes why one cannot be."""
+        for at in range(0, len(rows), TOGETHER):
+            some = rows[at : at + TOGETHER]
+            try:
+                preimages = list(map(leaf_preimage, some))
+            except Exception:  # noqa: BLE001  whatever is wrong with one event must not hold up the others
+                self._add_singly(some)
+            else:
+                self._take(some, preimages)
+
+    def _add_singly(self, rows: list[EventRow]) -> None:
+        for row in rows:
+            try:
+                preimage = leaf_preimage(row)
+            except Exception as error:  # noqa: BLE001  as above
+                self.failed[UUID(row.id)] = error
+            else:
+                self._take([row], [preimage])
+
+    def _take(self, rows: list[EventRow], preimages: list[bytes]) -> None:
+        self.ids += [row.id for row in rows]
+        self.hashes += [leaf_hash(preimage) for preimage in preimages]
+        self.size += sum(map(len, preimages))
+        together = b"\n".join(preimages)
+        if _RAW in together:
+            self.raw += [
+                row.id
+                for row, preimage in zip(rows, preimages, strict=True)
+                if _RAW in preimage and "form" in orjson.loads(preimage)
+            ]
+        oldest = min(row.recorded_at for row in rows)
+        self.oldest = oldest if self.oldest is None else min(oldest, self.oldest)
+        for row in rows:
+            key = (row.occurred_at[:10], row.action, row.actor_type, row.actor_id)
+            known = self.counts.get(key)
+            # Events come in the order of their ids.
+            if known is None:
+                self.counts[key] = Count(1, row.id, row.id)
+            else:
+                known.events += 1
+                known.last = row.id
 
 
-class Count(NamedTuple):
+@dataclass(slots=True)
+class Count:
     """How many events, and the smallest and largest of their ids."""
 
     events: int
-    first: UUID
-    last: UUID
+    first: str
+    last: str
 
     def plus(self, other: Count) -> Count:
         """Both together."""
@@ -92,25 +119,25 @@ def take_leaves(connection: Connection, log_id: UUID, *, rows: int, size: int, p
     Events that are in the list and not in the log fail, as `passed` over next time. Whoever calls has locked the head.
     """
     parameters = {"log_id": log_id, "passed": passed, "rows": rows}
-    ids: list[UUID] = [row[0] for row in connection.execute(query("seal", "unsealed_ids"), parameters)]
+    found = connection.execute(query("seal", "unsealed_ids"), parameters).fetchall()
+    ids: list[str] = [event_id for (event_id,) in found]
     leaves = Leaves()
     if not ids:
         return leaves
-    bounds = {"log_id": log_id, "ids": ids, "first": ids[0], "last": ids[-1]}
+    bounds = {"log_id": log_id, "ids": _array(ids), "first": ids[0], "last": ids[-1]}
     seen: int = 0
     with connection.cursor("sealing") as cursor:
         cursor.execute(query("seal", "rows"), bounds)
         while leaves.size < size and (fetched := cursor.fetchmany(FETCHED)):
-            for row in fetched:
-                leaves.add(EventRow._make(row))
+            leaves.add([EventRow._make(row) for row in fetched])
             seen += len(fetched)
         is_all = leaves.size < size
     if is_all and seen < len(ids):
-        found = {*leaves.ids, *leaves.failed}
+        there = {*map(UUID, leaves.ids), *leaves.failed}
         leaves.failed |= {
             one: DatabaseProblem(f"the event {one} waits for sealing, and is not there")
-            for one in ids
-            if one not in found
+            for one in map(UUID, ids)
+            if one not in there
         }
     return leaves
 
@@ -122,10 +149,9 @@ def take_event(connection: Connection, log_id: UUID, event_id: UUID) -> Leaves:
         DatabaseProblem: it is not there, or no leaf can be made of it.
     """
     leaves = Leaves()
-    bounds = {"log_id": log_id, "ids": [event_id], "first": event_id, "last": event_id}
-    for row in connection.execute(query("seal", "rows"), bounds):
-        leaves.add(EventRow._make(row))
-    if leaves.ids != [event_id]:
+    bounds = {"log_id": log_id, "ids": _array([str(event_id)]), "first": event_id, "last": event_id}
+    leaves.add([EventRow._make(row) for row in connection.execute(query("seal", "rows"), bounds).fetchall()])
+    if leaves.ids != [str(event_id)]:
         raise DatabaseProblem(f"log {log_id}: the event {event_id} cannot be sealed") from leaves.failed.get(event_id)
     return leaves
 
@@ -139,7 +165,7 @@ def grow(  # noqa: PLR0913  the batch, its place, and what tests need
         DatabaseProblem: what is stored is not as the head says: nothing may be committed then.
     """
     hashes: list[bytes] = leaves.hashes if first is None else [first, *leaves.hashes]
-    ids: list[UUID | None] = [*leaves.ids] if first is None else [None, *leaves.ids]
+    ids: list[str | None] = [*leaves.ids] if first is None else [None, *leaves.ids]
     growth = head.frontier.grown(hashes)
     step("tiles")
     store_tiles(connection, log_id, head, growth, ids)
@@ -149,13 +175,18 @@ def grow(  # noqa: PLR0913  the batch, its place, and what tests need
     step("activity")
     connection.execute(query("seal", "count"), {"log_id": log_id, **_activity(leaves)})
     step("unsealed")
-    taken = connection.execute(query("seal", "take_off"), {"log_id": log_id, "ids": leaves.ids}).rowcount
+    taken = connection.execute(query("seal", "take_off"), {"log_id": log_id, "ids": _array(leaves.ids)}).rowcount
     _affect(taken, len(leaves.ids), log_id, "its list of unsealed events")
     connection.execute(query("seal", "tell"), {"log_id": log_id})
     return growth
 
 
-def store_tiles(connection: Connection, log_id: UUID, head: Head, growth: Growth, ids: list[UUID | None]) -> None:
+def _array(ids: list[str] | list[str | None]) -> str:
+    """An array of ids as PostgreSQL reads it; the driver takes several times as long to write one of UUIDs."""
+    return "{" + ",".join([one or "NULL" for one in ids]) + "}"
+
+
+def store_tiles(connection: Connection, log_id: UUID, head: Head, growth: Growth, ids: list[str | None]) -> None:
     """Stores what a growth adds to the tiles; `ids` are the events of the new leaves, None for one that is no event.
 
     Raises:
@@ -167,8 +198,8 @@ def store_tiles(connection: Connection, log_id: UUID, head: Head, growth: Growth
     hashes: list[bytes] = []
     lows: list[int] = []
     highs: list[int] = []
-    firsts: list[UUID | None] = []
-    lasts: list[UUID | None] = []
+    firsts: list[str | None] = []
+    lasts: list[str | None] = []
     expected: set[tuple[int, int, int]] = set()
     for tile, had in tiles_changed(old, new):
         start = tile.number * WIDTH + had - (old >> 8 * tile.level)
@@ -183,8 +214,8 @@ def store_tiles(connection: Connection, log_id: UUID, head: Head, growth: Growth
         lasts.append(max(below, default=None))
         expected.add((tile.level, tile.number, tile.width))
     row = {
-        "log_id": log_id, "epoch": head.epoch, "ids": ids, "levels": levels, "numbers": numbers, "hashes": hashes,
-        "lows": lows, "highs": highs, "firsts": firsts, "lasts": lasts,
+        "log_id": log_id, "epoch": head.epoch, "ids": _array(ids), "levels": levels, "numbers": numbers,
+        "hashes": hashes, "lows": lows, "highs": highs, "firsts": _array(firsts), "lasts": _array(lasts),
     }  # fmt: skip
     stored = {*connection.execute(query("seal", "grow_tiles"), row).fetchall()}
     if stored != expected:
@@ -203,12 +234,12 @@ def _activity(leaves: Leaves) -> dict[str, list[object]]:
         for part in (
             ("all", _NO_DAY, "", "", ""),
             ("action", _NO_DAY, action, "", ""),
-            ("actor", _NO_DAY, "", actor_type, actor_id),
+            ("actor", _NO_DAY, "", actor_type, actor_id or ""),
             ("day", day, "", "", ""),
             ("day_action", day, action, "", ""),
         ):
             known = rows[part]
             rows[part] = count if known is None else known.plus(count)
     names = ("parts", "days", "actions", "actor_types", "actor_ids", "events", "firsts", "lasts")
-    ordered = [(*part, *count) for part, count in sorted(rows.items()) if count is not None]
+    ordered = [(*part, one.events, one.first, one.last) for part, one in sorted(rows.items()) if one is not None]
     return {name: [row[at] for row in ordered] for at, name in enumerate(names)}

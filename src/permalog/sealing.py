@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -288,6 +288,13 @@ def backlog(database: Database) -> tuple[int, datetime | None]:
         row = connection.execute(query("seal", "backlog"), {"most": SAMPLE}).fetchone()
         return row or (0, None)
     return 0, None
+
+
+def overdue(database: Database) -> int:
+    """How many logs have grown, and were not signed for two minutes; the login must be one that may seal."""
+    with closing(sealing_connection(database)) as connection:
+        row = connection.execute(query("seal", "overdue")).fetchone()
+    return 0 if row is None else row[0]
 
 
 def sealing_connection(database: Database) -> Connection:

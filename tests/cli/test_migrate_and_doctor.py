@@ -1,14 +1,16 @@
 """``permalog migrate`` and ``permalog doctor``."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import psycopg
 import pytest
 
-from calling import Command
+from calling import Command, LineMaker
 from permalog import health
 from permalog.health import examine
 from permalog_server.wiring import ACTIONS
+from tampering import unguarded
 
 
 def wrong(url: str) -> dict[str, str]:
@@ -77,6 +79,49 @@ def test_the_doctor_finds_what_is_wrong(database: str, fault: str) -> None:
     # Grants are put in place again with the partitions, so that a migration is pending, too.
     assert set(wrong(database)) - {"migrations"} == {name} - {"migrations"}
     assert name in wrong(database)
+
+
+def test_the_doctor_looks_at_sealing(
+    permalog: Command, database: str, line: LineMaker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def checks() -> dict[str, dict[str, str]]:
+        return {one["name"]: one for one in permalog("doctor", "--json").json["checks"]}
+
+    found = checks()
+    assert [found[name]["status"] for name in ("signing key", "origin", "sealed folder")] == ["less"] * 3
+    assert [found[name]["status"] for name in ("sealing", "checkpoints")] == ["ok"] * 2
+    monkeypatch.setenv("PERMALOG_ORIGIN", "audit.example.com")
+    monkeypatch.setenv("PERMALOG_SIGNING_KEY", str(tmp_path / "signing.key"))
+    monkeypatch.setenv("PERMALOG_SEALED_DIR", str(tmp_path / "sealed"))
+    assert checks()["signing key"]["status"] == "wrong"
+    assert permalog("key", "rotate").code == 0
+    assert permalog("seal", "--once").code == 0
+    found = checks()
+    names = ("signing key", "origin", "sealed folder", "sealing", "checkpoints")
+    assert [found[name]["status"] for name in names] == ["ok"] * 5
+    (tmp_path / "signing.key").chmod(0o644)
+    assert "may be read by others" in checks()["signing key"]["found"]
+    (tmp_path / "signing.key").chmod(0o600)
+    assert permalog("import", "-", stdin=line()).code == 0
+    with psycopg.connect(database) as connection, unguarded(connection):
+        connection.execute("UPDATE permalog.event SET recorded_at = recorded_at - interval '2 minutes'")
+    assert "1 events wait, the oldest for 12" in checks()["sealing"]["found"]
+    monkeypatch.setenv("PERMALOG_SEALED_DIR", str(tmp_path / "signing.key" / "sealed"))
+    assert checks()["sealed folder"]["status"] == "wrong"
+    assert permalog("seal", "--once").code == 1
+    with psycopg.connect(database) as connection, unguarded(connection):
+        connection.execute("DELETE FROM permalog.checkpoint")
+        connection.execute("UPDATE permalog.head SET sealed_at = sealed_at - interval '3 minutes'")
+    assert checks()["checkpoints"]["status"] == "wrong"
+
+
+def test_the_doctor_says_that_a_login_does_not_seal(
+    permalog: Command, login: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERMALOG_DATABASE_URL", login("permalog_service"))
+    (found,) = [one for one in permalog("doctor", "--json").json["checks"] if one["name"] == "sealing"]
+    assert (found["status"], "does not seal" in found["found"]) == ("ok", True)
+    assert "GRANT permalog_sealer" in found["remedy"]
 
 
 def test_the_doctor_says_what_a_database_without_schema_needs(empty_database: str) -> None:

@@ -26,6 +26,13 @@ WHERE h.size > 0 AND l.erased_at IS NULL
   AND NOT EXISTS (SELECT FROM permalog.head AS n WHERE n.log_id = h.log_id AND n.epoch > h.epoch)
   AND NOT EXISTS (SELECT FROM permalog.checkpoint AS c WHERE c.log_id = h.log_id AND c.epoch = h.epoch AND c.size = h.size);
 
+-- name: overdue
+-- How many of these there are that have not grown for two minutes: whoever signs looks every minute.
+SELECT count(*) FROM permalog.head AS h JOIN permalog.log AS l ON l.log_id = h.log_id
+WHERE h.size > 0 AND l.erased_at IS NULL AND h.sealed_at < clock_timestamp() - interval '2 minutes'
+  AND NOT EXISTS (SELECT FROM permalog.head AS n WHERE n.log_id = h.log_id AND n.epoch > h.epoch)
+  AND NOT EXISTS (SELECT FROM permalog.checkpoint AS c WHERE c.log_id = h.log_id AND c.epoch = h.epoch AND c.size = h.size);
+
 -- name: begin_head
 INSERT INTO permalog.head (log_id, epoch, size, frontier)
 SELECT l.log_id, 1, 0, int8send(0) FROM permalog.log AS l WHERE l.log_id = %(log_id)s AND l.erased_at IS NULL
@@ -60,7 +67,7 @@ SELECT %(log_id)s, e.epoch, 0, int8send(0) FROM generate_series(1, %(epoch)s::in
 ON CONFLICT (log_id, epoch) DO NOTHING;
 
 -- name: unsealed_ids
-SELECT u.id FROM permalog.unsealed AS u
+SELECT u.id::text FROM permalog.unsealed AS u
 WHERE u.log_id = %(log_id)s AND NOT u.id = ANY (%(passed)s) ORDER BY u.id LIMIT %(rows)s;
 
 -- name: rows
@@ -71,7 +78,7 @@ SELECT e.log_id::text, e.id::text,
        e.recorded_by, e.action, e.outcome, e.actor_type, e.actor_id, e.identity, e.resource_type, e.resource_id, e.correlation_id, e.source,
        e.schema_version, e.before_state::text, e.after_state::text, e.metadata::text
 FROM permalog.event AS e
-WHERE e.log_id = %(log_id)s AND e.id = ANY (%(ids)s) AND e.id BETWEEN %(first)s AND %(last)s ORDER BY e.id;
+WHERE e.log_id = %(log_id)s AND e.id = ANY (%(ids)s::uuid[]) AND e.id BETWEEN %(first)s::uuid AND %(last)s::uuid ORDER BY e.id;
 
 -- name: grow_tiles
 -- Each tile as it is afterwards has `width` hashes; `had` of these it had before. RETURNING tells whether it was so.
@@ -96,7 +103,7 @@ ON CONFLICT (log_id, part, day, action, actor_type, actor_id) DO UPDATE
 SET events = a.events + excluded.events, first_id = least(a.first_id, excluded.first_id), last_id = greatest(a.last_id, excluded.last_id);
 
 -- name: take_off
-DELETE FROM permalog.unsealed WHERE log_id = %(log_id)s AND id = ANY (%(ids)s);
+DELETE FROM permalog.unsealed WHERE log_id = %(log_id)s AND id = ANY (%(ids)s::uuid[]);
 
 -- name: store_checkpoint
 INSERT INTO permalog.checkpoint (log_id, epoch, size, root, note) VALUES (%(log_id)s, %(epoch)s, %(size)s, %(root)s, %(note)s)
