@@ -1,6 +1,7 @@
 """What docs/record-format.md takes from the code. ``PYTHONPATH=src python tests/record_vectors.py`` writes it anew."""
 
 import ast
+import hashlib
 import inspect
 import json
 from pathlib import Path
@@ -173,6 +174,12 @@ def a_checkpoint() -> str:
     )
 
 
+def an_epoch() -> str:
+    text = Checkpoint(ORIGIN, len(LEAVES), root_of(LEAVES)).text()
+    first = hashlib.sha256(b"\0" + text.encode()).hexdigest()
+    return f"A log that goes on after the checkpoint above has this leaf 0 in its next epoch:\n\n```\n{first}\n```\n"
+
+
 def an_anchor() -> str:
     """The checkpoint of the vectors as the one leaf of an anchor log."""
     checkpoint = Checkpoint.parse(note().text)
@@ -204,6 +211,7 @@ def table_of(vocabulary: type) -> str:
 BLOCKS = {
     "leaf vectors": leaf_vectors,
     "tree vectors": tree_vectors,
+    "epoch vector": an_epoch,
     "a checkpoint": a_checkpoint,
     "an anchor": an_anchor,
     "codes": codes,

@@ -13,7 +13,7 @@ from permalog.filters import EVERYTHING, Filters, rfc3339
 from permalog.ids import id_time
 from permalog.selection import select
 from permalog.sql import query
-from permalog.stored import SUPPORT, people_of
+from permalog.stored import SUPPORT
 from permalog.viewer import Viewer
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ _TOTAL: Final = 0b111
 _BY_ACTION: Final = 0b011
 _BY_ACTOR: Final = 0b101
 _BY_DAY: Final = 0b110
+FEW_WAITING: Final = 20_000
+"""Events that wait are read one by one up to here, and by a join from there on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +90,24 @@ class Summary:
 
 class _Group(NamedTuple):
     grouping: int
-    action: str
-    actor_type: str
+    action: str | None
+    actor_type: str | None
     actor_id: str | None
-    day: str
+    day: str | None
     events: int
     first: str | None
     last: str | None
+
+    def plus(self, other: _Group) -> _Group:
+        """Both together; ids are ordered as their texts are."""
+        return self._replace(
+            events=self.events + other.events,
+            first=min(self.first or other.first or "", other.first or self.first or ""),
+            last=max(self.last or "", other.last or ""),
+        )
+
+
+_NONE: Final = _Group(_TOTAL, None, None, None, None, 0, None, None)
 
 
 def summary(database: Database, owner: Owner, filters: Filters = EVERYTHING, viewer: Viewer = Viewer.STAFF) -> Summary:
@@ -108,15 +121,15 @@ def summary(database: Database, owner: Owner, filters: Filters = EVERYTHING, vie
     """
     with database.reading(owner.log_id, viewer) as connection:
         if filters == EVERYTHING:
-            groups = _groups(connection, sql.SQL(query("summary", "all_counts")), {"log_id": owner.log_id})
+            groups = _of_everything(connection, owner.log_id)
         else:
             selection = select(connection, owner.log_id, filters)
             statement = sql.SQL(query("summary", "counts")).format(where=selection.where)
             groups = _groups(connection, statement, selection.parameters)
         actors = _actors(connection, owner.log_id, [group for group in groups if group.grouping == _BY_ACTOR])
     total = next(group for group in groups if group.grouping == _TOTAL)
-    actions = [ActionCount(group.action, group.events) for group in groups if group.grouping == _BY_ACTION]
-    days = [DayCount(group.day, group.events) for group in groups if group.grouping == _BY_DAY]
+    actions = [ActionCount(group.action, group.events) for group in groups if group.action is not None]
+    days = [DayCount(group.day, group.events) for group in groups if group.day is not None]
     return Summary(
         total=total.events,
         first=None if total.first is None else id_time(UUID(total.first)),
@@ -127,22 +140,46 @@ def summary(database: Database, owner: Owner, filters: Filters = EVERYTHING, vie
     )
 
 
+def _of_everything(connection: Connection, log_id: UUID) -> list[_Group]:
+    """What the sealer has counted, and the few events that wait for it: read by their ids, as it reads them itself."""
+    parameters: dict[str, Any] = {"log_id": log_id, "most": FEW_WAITING + 1}
+    waiting = connection.execute(query("summary", "waiting"), parameters, prepare=True).fetchall()
+    if len(waiting) > FEW_WAITING:
+        return _groups(connection, sql.SQL(query("summary", "all_counts")), parameters)
+    rows = connection.execute(query("summary", "counted"), parameters, prepare=True).fetchall()
+    groups = {row[:5]: _Group._make(row) for row in rows}
+    if waiting:
+        ids = [event_id for (event_id,) in waiting]
+        parameters |= {"ids": f"{{{','.join(ids)}}}", "first": ids[0], "last": ids[-1]}
+        found = connection.execute(query("summary", "counts_of_waiting"), parameters, prepare=False)
+        for action, kind, actor, day, *counts in found.fetchall():
+            for part in (
+                (_TOTAL, None, None, None, None),
+                (_BY_ACTION, action, None, None, None),
+                (_BY_ACTOR, None, kind, actor, None),
+                (_BY_DAY, None, None, None, day),
+            ):
+                one = _Group._make((*part, *counts))
+                known = groups.get(part)
+                groups[part] = one if known is None else known.plus(one)
+    groups.setdefault((_TOTAL, None, None, None, None), _NONE)
+    return list(groups.values())
+
+
 def _groups(connection: Connection, statement: sql.SQL | sql.Composed, parameters: dict[str, Any]) -> list[_Group]:
     with connection.cursor(row_factory=args_row(_Group)) as cursor:
         return cursor.execute(statement, parameters, prepare=False).fetchall()
 
 
 def _actors(connection: Connection, log_id: UUID, groups: list[_Group]) -> list[ActorCount]:
-    named = [group.last for group in groups if group.actor_type in {"user", "api_key"}]
-    latest: dict[str, bytes] = {}
+    named = sorted(group.last for group in groups if group.actor_type in {"user", "api_key"} and group.last)
+    names: dict[str, str | None] = {}
     if named:
-        parameters = {"log_id": log_id, "ids": [UUID(last) for last in named if last is not None]}
-        latest = dict(connection.execute(query("summary", "identities_of_events"), parameters, prepare=False))
-    people = people_of(connection, log_id, list(set(latest.values())))
-    names = {event_id: people[identity].name for event_id, identity in latest.items() if identity in people}
+        parameters = {"log_id": log_id, "ids": f"{{{','.join(named)}}}", "first": named[0], "last": named[-1]}
+        names = dict(connection.execute(query("summary", "names"), parameters, prepare=False).fetchall())
     return [
         ActorCount("staff", None, SUPPORT, group.events)
         if group.actor_type == "staff"
-        else ActorCount(group.actor_type, group.actor_id, names.get(group.last or ""), group.events)
+        else ActorCount(group.actor_type or "", group.actor_id, names.get(group.last or ""), group.events)
         for group in groups
     ]
