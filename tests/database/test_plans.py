@@ -203,5 +203,5 @@ def test_an_event_and_a_summary_take_few_statements(filled: Permalog, statements
     assert len(statements) == 5
     statements.clear()
     summary(filled.database, LARGE)
-    assert len(statements) == 5, statements
+    assert len(statements) == 6, statements  # one of them only since events wait
     assert sum("count(*)" in statement for statement in statements) == 1
