@@ -49,9 +49,13 @@ COMMANDS: Final = {
     "actions": Command("actions", "List the actions that the log knows, retired ones included."),
     "export": Command("export", "Write the events of a log as CSV, JSON or NDJSON; recorded in the log."),
     "evidence": Command("evidence", "Write events with all that proves them into one file; recorded in the log."),
-    "serve": Command("serve", "Serve the HTTP API, do the background work, and seal events where the login may."),
+    "serve": Command(
+        "serve", "Serve the HTTP API and the pages, do the background work, and seal events where the login may."
+    ),
     "verify": Command("verify", "Prove that no sealed event was changed, removed, moved or put in, or say which."),
-    "seal": Command("seal", "Seal events and sign checkpoints, until Ctrl-C or SIGTERM."),
+    "seal": Command(
+        "seal", "Seal events and sign checkpoints, and look after the partitions, until Ctrl-C or SIGTERM."
+    ),
     "key": Command("key", "Show the key that signs checkpoints, or replace it.", "app"),
     "log": Command("log", "Look after logs as wholes.", "app"),
     "agent": Command("agent", "Work with the security agent.", "app"),
