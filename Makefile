@@ -32,6 +32,7 @@ prove: $(VENV)/.stamp-dev ## run in full the proofs of which `make test` runs a 
 	$(BIN)/python -m pytest --thorough $(ARGS) tests/agent/test_faults.py tests/agent/test_racing.py \
 		tests/database/test_plans_at_size.py
 	$(BIN)/python -m pytest tests/sealing/test_under_fire.py --numprocesses=0 -rA --rounds $(ROUNDS) -k 18
+	$(BIN)/python -m pytest tests/spool/test_killing.py --numprocesses=0 -rA --rounds $(ROUNDS)
 
 # The tests of the pages drive it. Where it cannot be installed, they are left out; on CI they fail.
 .PHONY: chromium

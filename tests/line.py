@@ -1,4 +1,4 @@
-"""A line to a database that can be cut, and that can lose answers."""
+"""A line to a database that can stall, be cut, and lose answers."""
 
 import socket
 import threading
@@ -17,6 +17,8 @@ class Line:
         self._open: list[socket.socket] = []
         self._lock = threading.Lock()
         self._is_cut = False
+        self._goes_on = threading.Event()
+        self._goes_on.set()
         self._answers_to_lose = 0
         self._unheard: list[socket.socket] = []
         self.url = f"postgresql://{parts.username}@127.0.0.1:{self._listener.getsockname()[1]}{parts.path}"
@@ -32,6 +34,14 @@ class Line:
         """Lets connections through again."""
         self._is_cut = False
 
+    def stall(self) -> None:
+        """Passes nothing on, and ends nothing."""
+        self._goes_on.clear()
+
+    def go_on(self) -> None:
+        """Passes on what has come meanwhile, and what comes."""
+        self._goes_on.set()
+
     def lose_next_answer_to_a_commit(self) -> None:
         """The server commits, and the connection ends before the client hears of it."""
         self._answers_to_lose += 1
@@ -39,6 +49,7 @@ class Line:
     def close(self) -> None:
         """Ends everything."""
         self.cut()
+        self.go_on()
         self._listener.close()
 
     def _end_all(self) -> None:
@@ -65,6 +76,7 @@ class Line:
     def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65_536):
+                self._goes_on.wait()
                 if source in self._unheard:
                     break  # the server has answered, and the client does not hear of it
                 if self._answers_to_lose and b"COMMIT" in data and source.family == socket.AF_INET:

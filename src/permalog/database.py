@@ -10,6 +10,7 @@ from weakref import WeakMethod
 import orjson
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg.types.json import set_json_loads
 from psycopg_pool import ConnectionPool, PoolTimeout
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 Connection: TypeAlias = psycopg.Connection[TupleRow]
 Writing: TypeAlias = Literal["permalog_writer", "permalog_importer"]
 Working: TypeAlias = Writing | Literal["permalog_sealer"]
+
+# A server that vanishes without a word (a power cut, a failover, a firewall that forgets) is asked for after half a
+# minute of silence, and given up after one more; the system would wait for two hours. An address may say otherwise.
+_PATIENCE: Final = {
+    "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3", "tcp_user_timeout": "60000",
+}  # fmt: skip
 
 # Literal SET LOCALs, since only these reach the other nodes of a distributed database.
 _READ: Final = sql.SQL(
@@ -58,6 +65,10 @@ class Database:
         """Connects once, to find out what is there; ``timeout`` (seconds) bounds every wait for a connection."""
         self.url: Final = url
         self.timeout: Final = timeout
+        said = conninfo_to_dict(url)
+        self._options: Final[dict[str, Any]] = {"connect_timeout": str(int(timeout))} | {
+            name: value for name, value in _PATIENCE.items() if name not in said
+        }
         with self.connect() as connection:
             row = connection.execute(query("store", "installed")).fetchone()
         if row is None:
@@ -75,7 +86,7 @@ class Database:
         """A pool that opens with its first use."""
         return ConnectionPool(
             self.url, min_size=1, max_size=self._pool_size, timeout=self.timeout, open=False, configure=_configure,
-            kwargs={"autocommit": True, "connect_timeout": int(self.timeout)}, name="permalog",
+            kwargs={"autocommit": True, **self._options}, name="permalog",
         )  # fmt: skip
 
     def _start_afresh(self) -> None:
@@ -103,7 +114,7 @@ class Database:
             DatabaseProblem: the server cannot be reached or refuses.
         """
         try:
-            connection = psycopg.connect(self.url, autocommit=True, connect_timeout=int(self.timeout))
+            connection = psycopg.connect(self.url, autocommit=True, **self._options)
         except psycopg.OperationalError as error:
             raise DatabaseProblem(f"cannot connect to the database: {_first_line(error)}") from error
         _configure(connection)

@@ -122,6 +122,17 @@ def place_of(connection: Connection, log_id: UUID, event_id: UUID) -> Place | No
     return None if row is None else Place(*row)
 
 
+def is_sealed(database: Database, log_id: UUID, event_id: UUID) -> bool:
+    """Whether an event is a leaf under a signed checkpoint.
+
+    Raises:
+        DatabaseProblem: the database cannot be reached, or the login may not read.
+    """
+    with database.reading(log_id, in_order=True) as connection:
+        place = place_of(connection, log_id, event_id)
+        return place is not None and Tree(connection, log_id, place.epoch).covering(place.leaf_index) is not None
+
+
 def prove_event(database: Database, owner: Owner, event_id: UUID) -> TlogProof:
     """The inclusion proof of an event, under the newest checkpoint that a witness has cosigned, else the newest.
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from permalog.errors import PermalogError
 
@@ -13,11 +14,19 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 
+_LOOK_SECONDS: Final = 0.1
+"""How often the database is asked whether an event is sealed."""
+
+
 class Waiter(Protocol):
     """Who knows what became of the events that were taken."""
 
     def wait_for(self, number: int, timeout: float) -> bool:
         """Waits for one of them; see `Receipt.wait`."""
+        ...
+
+    def is_sealed(self, log_id: UUID, event_id: UUID) -> bool:
+        """Whether a signed checkpoint covers an event."""
         ...
 
 
@@ -54,6 +63,30 @@ class Receipt:
     async def committed(self, timeout: float = 10.0) -> bool:  # noqa: ASYNC109  the same as of `wait`
         """The same, to be awaited; it takes a thread of the event loop's pool meanwhile."""
         return await asyncio.to_thread(self.wait, timeout)
+
+    def wait_sealed(self, timeout: float = 10.0) -> bool:
+        """Waits until the event is sealed: a leaf of its log's tree, under a signed checkpoint.
+
+        False if ``timeout`` seconds were too few, as they are where nobody seals, or nobody signs; and where the event
+        had been stored before, by its key, under another id. The login has to be a member of ``permalog_reader``.
+
+        Raises:
+            DatabaseProblem: the database cannot be asked.
+            PermalogError, RuntimeError: as `wait`.
+        """
+        end = time.monotonic() + timeout
+        if not self.wait(timeout) or self._waiter is None:
+            return False
+        while not self._waiter.is_sealed(self.log_id, self.id):
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(_LOOK_SECONDS, left))
+        return True
+
+    async def sealed(self, timeout: float = 10.0) -> bool:  # noqa: ASYNC109  the same as of `wait_sealed`
+        """The same, to be awaited; it takes a thread of the event loop's pool meanwhile."""
+        return await asyncio.to_thread(self.wait_sealed, timeout)
 
 
 @dataclass(frozen=True, slots=True)

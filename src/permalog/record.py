@@ -20,6 +20,7 @@ import psycopg
 from permalog.drain import BATCH_LIMIT, Drain, Tally
 from permalog.errors import DatabaseProblem, InvalidEvent, PermalogError, RecorderFull, SpoolProblem
 from permalog.frames import GIVEN, owner_bytes
+from permalog.proofs import is_sealed
 from permalog.receipt import Failure, FailureHook, Receipt, Stats
 from permalog.spool import Spool
 from permalog.spool_purge import Spools
@@ -28,6 +29,8 @@ from permalog.staging import Packer
 from permalog.store import Dated, has_words, refusal
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from permalog.database import Database, Writing
     from permalog.event import Event
 
@@ -181,6 +184,10 @@ class Recorder:
         if done and (error := self._tally.error_of(number)) is not None:
             raise error
         return done
+
+    def is_sealed(self, log_id: UUID, event_id: UUID) -> bool:
+        """Whether an event is sealed; see `Receipt.wait_sealed`."""
+        return is_sealed(self._database, log_id, event_id)
 
     def flush(self, timeout: float = CLOSE_SECONDS) -> bool:
         """Waits until everything taken so far is stored or has failed; False if ``timeout`` seconds were too few."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from permalog.errors import SpoolProblem
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from permalog.spool_settings import SpoolSettings
 
+_LONG_SECONDS: Final = 60
+"""Events that happened so long ago and still wait: the database does not take them."""
 _CHOOSE: Final = "set PERMALOG_SPOOL_DIR to a folder on a local disk that the application may write to"
 
 
@@ -51,14 +54,20 @@ def _checks(url: str, settings: SpoolSettings) -> Iterator[Check]:
             "spools of others", "wrong", f"{found.unreadable} belong to another user",
             "run the doctor, erasures and the application as one user: nobody else brings these events in",
         )  # fmt: skip
+    age = None if found.oldest is None else max((datetime.now(UTC) - found.oldest).total_seconds(), 0.0)
     waiting = f"{found.events} events wait in {found.processes} spools"
     if found.orphans:
         yield Check(
             "waiting events", "wrong", f"{waiting}, {found.orphans} of which their processes have left behind",
             "start a process that records into this database: it brings them in within half a minute",
         )  # fmt: skip
+    elif age is not None and age > _LONG_SECONDS:
+        yield Check(
+            "waiting events", "wrong", f"{waiting}, the oldest for {age:.0f} seconds",
+            "see that the database takes events (down, read-only, full, or a right is missing): the log says why",
+        )  # fmt: skip
     else:
-        yield Check("waiting events", "ok", waiting)
+        yield Check("waiting events", "ok", waiting if age is None else f"{waiting}, the oldest for {age:.0f} seconds")
     if found.quarantined:
         yield Check(
             "quarantine", "wrong", f"{found.quarantined} events were refused, or are damaged",

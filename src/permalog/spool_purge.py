@@ -17,13 +17,14 @@ from uuid import UUID
 from permalog import frames
 from permalog.errors import SpoolProblem
 from permalog.frames import DAMAGED, HEADER_BYTES, VOID, Frame
-from permalog.ids import log_id_of
+from permalog.ids import id_time, log_id_of
 from permalog.quarantine import kept_in
 from permalog.spool_files import HEAD_BYTES, QUARANTINE, Home, homes_in, read_file, settled_up_to
 from permalog.spool_settings import places_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator
+    from datetime import datetime
     from pathlib import Path
 
 WAIT_SECONDS: Final = 30.0
@@ -47,6 +48,8 @@ class Census(NamedTuple):
     """Events that the database refused, and damaged places."""
     unreadable: int
     """Folders that this user may not look into."""
+    oldest: datetime | None = None
+    """When the oldest of the events that wait happened, by its id."""
 
 
 class Spools:
@@ -59,6 +62,7 @@ class Spools:
     def census(self) -> Census:
         """Counts what waits, as far as this user may look."""
         processes = orphans = events = size = quarantined = unreadable = 0
+        ids: list[bytes] = []
         for place in places_of(self._url, self.folder):
             for home in homes_in(place):
                 processes += 1
@@ -67,11 +71,13 @@ class Spools:
                         found = _waiting_in(path)
                         events += len(found)
                         size += sum(frame.end - frame.start for frame in found)
+                        ids += [frame.event_id for frame in found]
                     orphans += _is_orphan(home)
                 except PermissionError:
                     unreadable += 1
             quarantined += sum(len(kept_in(path)) for path in _files(place / QUARANTINE, ".frames"))
-        return Census(processes, orphans, events, size, quarantined, unreadable)
+        oldest = id_time(UUID(bytes=min(ids))) if ids else None
+        return Census(processes, orphans, events, size, quarantined, unreadable, oldest)
 
     def purge_user(self, user_id: str, texts: Collection[str] = (), *, wait: float = WAIT_SECONDS) -> int:
         """Removes what tells of a person from all spools and quarantines; how many events were concerned.

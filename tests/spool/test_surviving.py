@@ -18,8 +18,12 @@ from permalog import embedded
 from permalog.catalogue import BUILT_IN
 from permalog.client import Permalog
 from permalog.errors import DatabaseProblem, InvalidEvent, SpoolProblem
+from permalog.keys import KeyFile
 from permalog.migrate import migrate
+from permalog.outside import SealedFolder
 from permalog.record import Failure
+from permalog.sealing import seal_now
+from permalog.signing import Signing
 from permalog.spool_settings import SpoolSettings
 from spooling import Opened, event, numbers, quarantined, run, segments, start, until
 
@@ -242,6 +246,24 @@ def test_receipts_are_awaited(opened: Opened, database: str) -> None:
     receipt = opened().record(event(1))
     assert asyncio.run(receipt.committed())
     assert numbers(database) == [1]
+
+
+def test_a_receipt_is_waited_for_until_a_signed_checkpoint_covers_the_event(opened: Opened, tmp_path: Path) -> None:
+    keys = KeyFile(tmp_path / "signing.key", "audit.example.com")
+    keys.make()
+    log = opened()
+    receipt = log.record(event(1))
+    assert receipt.wait()
+    assert not receipt.wait_sealed(0.05)
+    seal_now(log.database, None)
+    assert not receipt.wait_sealed(0.05), "a leaf alone is no promise: nothing is signed"
+    seal_now(log.database, Signing("audit.example.com", keys, SealedFolder(tmp_path / "sealed")))
+    assert receipt.wait_sealed(30)
+    assert asyncio.run(receipt.sealed(30))
+    assert not log.record(event(2)).wait_sealed(0.5)
+    refused = log.record(event(3, occurred_at="2020-01-01T00:00:00Z"))
+    with pytest.raises(InvalidEvent):
+        refused.wait_sealed()
 
 
 def test_a_disk_that_is_full_refuses_says_so_and_goes_on_when_there_is_room(database: str, place: Path) -> None:
