@@ -109,12 +109,11 @@ class Recorder:
 
     def _begin(self) -> None:
         self._tally = Tally(self._on_failure)
-        self._packer = Packer()
-        self._lock = threading.Lock()
+        self._packer, self._lock = Packer(), threading.Lock()
         self._wake, self._hurry, self._stopping = threading.Event(), threading.Event(), threading.Event()
         self._idle = False
         self._thread: threading.Thread | None = None
-        self._pause = _FIRST_PAUSE
+        self._pause, self._said = _FIRST_PAUSE, ""
 
     def _parts(self) -> tuple[Spool, Drain]:
         """Made when they are needed: a log for tests has no database, and hence no place for a spool."""
@@ -288,7 +287,7 @@ class Recorder:
                     break
                 self._back_off(error)
                 continue
-            self._pause = _FIRST_PAUSE
+            self._pause, self._said = _FIRST_PAUSE, ""
             if self._closing and (not moved or self._is_out_of_time()):
                 break
             if not moved:
@@ -303,7 +302,8 @@ class Recorder:
     def _back_off(self, error: Exception) -> None:
         problem = refusal(error) if has_words(error) else error
         reason = str(problem) if isinstance(problem, DatabaseProblem) else type(error).__name__
-        if self._pause == _FIRST_PAUSE:
+        if reason != self._said:  # once, and again when it is another
+            self._said = reason
             what = "their spool cannot be read" if isinstance(error, OSError) else "the database does not take them"
             _log.warning("permalog: events wait, since %s: %s", what, reason)
         if self._give_up_at is None:

@@ -220,7 +220,7 @@ def test_a_server_whose_disk_is_full_keeps_events_waiting_until_there_is_room(
     filler = fill(disk)
     for n in range(1, 2_000):
         log.record(event(n, metadata={"room": "x" * 200}))
-    until(lambda: "events wait" in caplog.text)
+    until(lambda: "events wait, since the database does not take them: DiskFull" in caplog.text)
     assert not log.flush(0.3)
     assert log.stats.waiting > 0
     filler.unlink()

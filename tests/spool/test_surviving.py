@@ -385,7 +385,7 @@ def test_a_read_only_database_keeps_everybody_waiting_and_loses_nothing(
     assert log.flush(60)
     assert numbers(database) == list(range(20))
     assert log.stats.failed == 0
-    assert "events wait" in caplog.text
+    assert "events wait, since the database does not take them: ReadOnlySqlTransaction" in caplog.text
 
 
 @pytest.mark.slow
