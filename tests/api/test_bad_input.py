@@ -359,7 +359,9 @@ def test_security_headers_are_on_every_answer(site: Site, path: str) -> None:
             headers = client.request(method, path).headers
             assert headers["x-content-type-options"] == "nosniff"
             assert headers["x-frame-options"] == "DENY"
-            assert headers["referrer-policy"] == "no-referrer"
+            # A page's own forms must say where they come from; nothing else tells anybody.
+            page = path == "/" and method == "GET"
+            assert headers["referrer-policy"] == ("same-origin" if page else "no-referrer")
             assert headers["cache-control"] == "no-store"
             assert "default-src 'none'" in headers["content-security-policy"]
             assert "server" not in headers

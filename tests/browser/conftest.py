@@ -15,9 +15,12 @@ from sites import folder, make_database, quiet, site
 __all__ = ["folder", "make_database", "quiet", "site"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium: `make test` installs it where it can; CI has it, or fails."""
+    """Debian's Chromium: `make test` installs it where it can; CI has it, or fails.
+
+    While it runs, its driver has an event loop in this thread, and no test elsewhere could begin one of its own.
+    """
     if PROGRAM is None and "CI" not in os.environ:
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
     with started() as found:

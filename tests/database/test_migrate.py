@@ -95,8 +95,7 @@ def test_pending_names_what_is_missing_and_changes_nothing(empty_database: str, 
         "settings", "roles.sql", "extension and schema", "owner", "keys.sql", "guards.sql",
         "migrations/0001_initial.sql", "migrations/0002_sealing.sql", "migrations/0003_anchors.sql",
         "routines/append.sql", "routines/content.sql", "routines/erasure.sql",
-        "routines/identity.sql",
-        "routines/search.sql", "partitions",
+        "routines/identity.sql", "routines/partitions.sql", "routines/search.sql", "partitions",
         "catalogue", "access.sql", "record",
     ]  # fmt: skip
     assert [step.name for step in pending(empty_database, ALL)] == names

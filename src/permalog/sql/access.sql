@@ -35,8 +35,9 @@ GRANT EXECUTE ON FUNCTION permalog.mentions(jsonb, text, text, text, text), perm
     permalog.search_stamp, permalog.search_pattern, permalog.search TO permalog_reader;
 -- Whoever writes to an indexed partition computes what stands in the index. And whoever reads one: where a session has planned
 -- something as a role without this right, PostgreSQL keeps the index's expression in a form that no search in it matches.
-GRANT EXECUTE ON FUNCTION permalog.searchable TO permalog_writer, permalog_reader, permalog_sealer, permalog_verifier,
-    permalog_privacy, permalog_eraser;
+-- The eraser comes first, as its right stays when the others are revoked above: so a second migration changes nothing.
+GRANT EXECUTE ON FUNCTION permalog.searchable TO permalog_eraser, permalog_writer, permalog_reader, permalog_sealer,
+    permalog_verifier, permalog_privacy;
 
 -- Auditors are readers who see the salts, too, of those identities that they may see: what evidence bundles open.
 GRANT USAGE ON SCHEMA permalog TO permalog_auditor;
