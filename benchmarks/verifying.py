@@ -35,6 +35,7 @@ from permalog.sealing import seal_now
 from permalog.signing import Signing
 from permalog.sql import query as library
 from permalog.verify_database import Given, verify_database
+from permalog_server.bundles import collecting_rarely
 
 if TYPE_CHECKING:
     from benchmarks.place import Place
@@ -115,7 +116,7 @@ def _fill(place: Place, stored: int, size: int, total: int) -> None:
 
 def _verified(url: str, key: str) -> dict[str, Any]:
     given = Given(keys=[VerifierKey.parse(key)], prefix=ORIGIN)
-    with closing(Database(url)) as database:
+    with closing(Database(url)) as database, collecting_rarely():  # as `permalog verify` does
         began, computed = time.perf_counter(), own_seconds()
         result = verify_database(database, OWNER.log_id, given)
         seconds, processor = time.perf_counter() - began, own_seconds() - computed

@@ -263,9 +263,10 @@ def _read_plain(texts: str) -> list[dict[str, Any]] | None:
     except orjson.JSONDecodeError:
         return None  # nested deeper than it reads, or a number beyond all doubles
     # Most are flat and have no double: then one look at their types tells, and an integer is safe, or is not written.
-    if all(_WRITTEN_ALIKE.issuperset(map(type, part.values())) for part in parts):
-        return None if _sorts_otherwise(texts) else parts
-    return parts if _is_plain(texts) else None
+    for part in parts:
+        if not _WRITTEN_ALIKE.issuperset(map(type, part.values())):
+            return parts if _is_plain(texts) else None
+    return None if _sorts_otherwise(texts) else parts
 
 
 def _part(text: str) -> Any:  # noqa: ANN401  an object, or what is written of one

@@ -149,8 +149,10 @@ class Database:
             connection.execute("COMMIT")
 
     @contextmanager
-    def verifying(self) -> Generator[Connection]:
+    def verifying(self, snapshot: str | None = None) -> Generator[Connection]:
         """A transaction that sees all logs at one moment, salts included, and writes nothing.
+
+        With ``snapshot``, at the moment of another transaction, which has exported it.
 
         Raises:
             DatabaseProblem: the server cannot be reached, or the login is no member of ``permalog_verifier``.
@@ -158,6 +160,8 @@ class Database:
         with self._borrowed() as connection:
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             try:
+                if snapshot is not None:
+                    connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
                 # Whatever path the database or the login was given: a schema of somebody's own could lie to us.
                 connection.execute("SET LOCAL search_path = pg_catalog")
                 if self.has_roles:

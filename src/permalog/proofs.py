@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from permalog.checkpoint import TlogProof
 from permalog.errors import EventNotFound, Malformed, NotSealed, ProofCode
 from permalog.event import Owner
-from permalog.merkle import HASH_BYTES, MAX_SIZE, consistency_proof, inclusion_proof
+from permalog.merkle import MAX_SIZE, consistency_proof, inclusion_proof
 from permalog.sql import query
-from permalog.tile import Tile, node_reader, tiles_needed
+from permalog.tree import prove, tiles_of
 from permalog.witness import AddCheckpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from uuid import UUID
 
     from permalog.database import Connection, Database
-    from permalog.merkle import NodeReader
+    from permalog.tile import Tile
 
 FIRST_EPOCH: Final = 1
 
@@ -44,6 +43,8 @@ class Tree:
 
     def __init__(self, connection: Connection, log_id: UUID, epoch: int = FIRST_EPOCH) -> None:
         self._connection = connection
+        self._log_id = log_id
+        self._epoch = epoch
         self._key: dict[str, Any] = {"log_id": log_id, "epoch": epoch}
 
     def newest(self) -> Published | None:
@@ -56,52 +57,28 @@ class Tree:
 
     def covering(self, leaf_index: int) -> Published | None:
         """A checkpoint that covers a leaf: the newest that a witness has cosigned, else the newest; None: none does."""
-        row = self._row("newest_cosigned", index=leaf_index)
-        found = self.newest() if row is None else self.at(row[0])
-        return found if found is not None and found.size > leaf_index else None
+        return self._published("covering", index=leaf_index)
 
     def tile(self, tile: Tile) -> bytes | None:
         """The hashes of a tile, as wide as was asked; None where a published checkpoint does not reach so far."""
-        newest = self._row("newest_checkpoint")
+        newest = self._row("newest_size")
         if newest is None or tile.leaves() > newest[0]:
             return None
-        return self._tiles([tile]).get((tile.level, tile.number))
+        return tiles_of(self._connection, self._log_id, self._epoch, [tile])[tile.level, tile.number]
 
     def inclusion(self, leaf_index: int, size: int) -> list[bytes]:
         """The proof that a leaf is in the tree of this size."""
-        return self._prove(lambda read: inclusion_proof(leaf_index, size, read))
+        return prove(self._connection, self._log_id, self._epoch, lambda read: inclusion_proof(leaf_index, size, read))
 
     def consistency(self, old: int, new: int) -> list[bytes]:
         """The proof that the tree of the new size begins with that of the old; none from an empty one."""
-        return self._prove(lambda read: consistency_proof(old, new, read)) if old else []
-
-    def _prove(self, prove: Callable[[NodeReader], list[bytes]]) -> list[bytes]:
-        hashes = self._tiles(tiles_needed(prove))
-
-        def read(tile: Tile) -> bytes:
-            found = hashes.get((tile.level, tile.number), b"")
-            if len(found) < tile.width * HASH_BYTES:
-                raise Malformed(ProofCode.TILE_WIDTH, f"{tile.path()} is not stored: `permalog verify` says what is")
-            return found
-
-        return prove(node_reader(read))
-
-    def _tiles(self, wanted: Sequence[Tile]) -> dict[tuple[int, int], bytes]:
-        columns = {
-            "levels": [one.level for one in wanted],
-            "indices": [one.number for one in wanted],
-            "widths": [one.width for one in wanted],
-        }
-        rows = self._connection.execute(query("proofs", "tiles"), self._key | columns, prepare=True)
-        return {(level, number): hashes for level, number, hashes in rows}
+        if not old:
+            return []
+        return prove(self._connection, self._log_id, self._epoch, lambda read: consistency_proof(old, new, read))
 
     def _published(self, name: str, **parameters: object) -> Published | None:
         row = self._row(name, **parameters)
-        if row is None:
-            return None
-        size, note = row
-        lines = self._connection.execute(query("proofs", "cosignatures"), self._key | {"size": size}, prepare=True)
-        return Published(size, (note + "".join(f"{line}\n" for (line,) in lines)).encode())
+        return None if row is None else Published(row[0], (row[1] + row[2]).encode())
 
     def _row(self, name: str, **parameters: object) -> tuple[Any, ...] | None:
         return self._connection.execute(query("proofs", name), self._key | parameters, prepare=True).fetchone()
@@ -142,9 +119,10 @@ def prove_event(database: Database, owner: Owner, event_id: UUID) -> TlogProof:
     """
     key = {"log_id": owner.log_id, "id": event_id}
     with database.reading(owner.log_id, in_order=True) as connection:
-        place = place_of(connection, owner.log_id, event_id)
-        if connection.execute(query("proofs", "is_event"), key, prepare=True).fetchone() is None:
+        row = connection.execute(query("proofs", "event_place"), key, prepare=True).fetchone()
+        if row is None:
             raise EventNotFound(f"there is no event {event_id} in this log")
+        place = None if row[0] is None else Place(*row)
         tree = Tree(connection, owner.log_id, place.epoch if place else FIRST_EPOCH)
         covering = tree.covering(place.leaf_index) if place else None
         if place is None or covering is None:

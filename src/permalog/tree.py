@@ -87,7 +87,7 @@ def tiles_of(connection: Connection, log_id: UUID, epoch: int, tiles: list[Tile]
         "numbers": [tile.number for tile in tiles],
         "sizes": [tile.width * HASH_BYTES for tile in tiles],
     }
-    rows = connection.execute(query("tree", "tiles"), parameters).fetchall()
+    rows = connection.execute(query("tree", "tiles"), parameters, prepare=True).fetchall()
     found: dict[tuple[int, int], bytes] = {(level, number): hashes for level, number, hashes in rows}
     for tile in tiles:
         if len(found.get((tile.level, tile.number), b"")) != tile.width * HASH_BYTES:

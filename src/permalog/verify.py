@@ -3,7 +3,7 @@
 A live database and an evidence bundle are held to these same rules. Each rule hands what it finds to a `Report`; none
 returns yes or no.
 
-    rows and leaves     check_leaf, check_identity, Times
+    rows and leaves     check_leaf, check_identity; `permalog.verify_times`
     the tree            Tree: grows by stored leaf hashes; its tiles, frontier and claims are compared with it
     claims              what somebody has said of the tree, in a checkpoint, outside the database, as a witness: at this
                         size it has this root
@@ -13,7 +13,6 @@ returns yes or no.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import datetime
 from enum import Enum
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -27,13 +26,6 @@ from permalog.identity import SALT_BYTES, Identity
 from permalog.merkle import HASH_BYTES, Frontier
 from permalog.note import Note, VerifierKey
 from permalog.tile import WIDTH
-
-LATE_AFTER: Final = 7 * 86_400
-"""Seconds between the time that an event gives and its recording, after which it counts as late: what only an importer
-may write."""
-BEHIND_AFTER: Final = 3_600
-"""Seconds: longer than any transaction of an application should stand open."""
-_MOMENTS_KEPT: Final = 4096
 
 
 class Place(NamedTuple):
@@ -83,74 +75,6 @@ def check_identity(  # noqa: PLR0913  a row's columns
         what = "is not the one that was recorded"
     message = f"the identity {commitment.hex()[:16]}… {what}"
     report(Finding(VerifyCode.IDENTITY_CHANGED, message, place.log_id))
-
-
-class Times:
-    """Holds the times of events to their ids, and counts those that come late. To be given leaves in their order.
-
-    Attributes:
-        late: events whose recording came more than `LATE_AFTER` seconds after their own time.
-        first_late: the leaf index and id of the first of them.
-        behind: events that say they were recorded more than `BEHIND_AFTER` seconds before one with a lower leaf index.
-        first_behind: the leaf index and id of the first of them.
-    """
-
-    def __init__(self, place: Place, report: Report) -> None:
-        self._place = place
-        self._report = report
-        self._seconds: dict[str, int] = {}
-        self._newest = ""
-        self.late = 0
-        self.first_late: tuple[int, str] | None = None
-        self.behind = 0
-        self.first_behind: tuple[int, str] | None = None
-
-    def check(self, leaf_index: int, row: EventRow) -> None:
-        """The id carries `occurred_at`, to the microsecond."""
-        occurred, recorded, written = row.occurred_at, row.recorded_at, row.id
-        seconds, micros = self._seconds.get(occurred[:-8]) or self._second(occurred), occurred[-7:-1]
-        expected = f"{seconds * 1000 + int(micros[:3]):012x}"
-        if written[:8] + written[9:13] != expected or int(written[15:18], 16) != int(micros[3:]):
-            self._report(
-                self._place.found(
-                    VerifyCode.EVENT_TIME, "the id does not carry the time of the event",
-                    leaf_index=leaf_index, event_id=row.id,
-                )
-            )  # fmt: skip
-        if recorded[:10] != occurred[:10] and self._second(recorded) - seconds > LATE_AFTER:
-            self.late += 1
-            self.first_late = self.first_late or (leaf_index, row.id)
-        # Times of one form compare as text.
-        if recorded >= self._newest:
-            self._newest = recorded
-        elif recorded[:13] != self._newest[:13] and self._second(self._newest) - self._second(recorded) > BEHIND_AFTER:
-            self.behind += 1
-            self.first_behind = self.first_behind or (leaf_index, row.id)
-
-    def finish(self) -> None:
-        """One notice for all late events: an import has millions."""
-        if self.first_late is not None:
-            days = LATE_AFTER // 86_400
-            message = f"{self.late} event(s) were recorded more than {days} days after their own time; here the first"
-            self._notice(VerifyCode.LATE, message, *self.first_late)
-        if self.first_behind is not None:
-            message = (
-                f"{self.behind} event(s) say that they were recorded long before others that have a lower leaf index"
-            )
-            self._notice(VerifyCode.SEALED_LATE, f"{message}; here the first", *self.first_behind)
-
-    def _notice(self, code: VerifyCode, message: str, leaf_index: int, event_id: str) -> None:
-        self._report(self._place.found(code, message, leaf_index=leaf_index, event_id=event_id))
-
-    def _second(self, time: str) -> int:
-        """Unix seconds of a time in RFC 3339, without its decimals. Events of one second stand together."""
-        until = time[:-8]
-        found = self._seconds.get(until)
-        if found is None:
-            if len(self._seconds) >= _MOMENTS_KEPT:
-                self._seconds.clear()
-            found = self._seconds[until] = int(datetime.fromisoformat(until + "+00:00").timestamp())
-        return found
 
 
 class Source(Enum):

@@ -5,11 +5,13 @@ It runs as ``permalog_verifier``, which may read all logs with their salts, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
+from permalog import verify_alongside
 from permalog.anchor import anchor_leaf
 from permalog.checkpoint import Checkpoint, log_origin
 from permalog.findings import Broken, Finding, Report, VerifyCode
@@ -187,6 +189,17 @@ class _Run:
         if [epoch for epoch, *_ in epochs] != list(range(1, len(epochs) + 1)):
             self._report(Finding(VerifyCode.EPOCH_BROKEN, "an epoch of the log is left out", log_id))
         rows = Rows(connection, log_id, self._report)
+        if erased:
+            self._trees(connection, rows, log_id, epochs, erased=True)
+            return
+        with self._beside(connection, rows, log_id, sum(size or 0 for _, size, *_ in epochs)) as tell_beside:
+            self._trees(connection, rows, log_id, epochs)
+            tell_beside()
+
+    def _trees(
+        self, connection: Connection, rows: Rows, log_id: UUID, epochs: list[Any], *, erased: bool = False
+    ) -> None:
+        """Every epoch, from the first."""
         resumed = {} if erased else resumptions(connection, log_id, self._report)
         ended = ends(resumed)
         total, done = sum(size or 0 for _, size, *_ in epochs), 0
@@ -219,8 +232,23 @@ class _Run:
             last = newest or last
             done += size
             self._result.logs.append(VerifiedLog(log_id, epoch, size, reader.root, reader.checkpoints, reader.read))
-        if not erased:
-            rows.beside(since=any(key[0] == log_id for key in self._given.since))
+
+    @contextmanager
+    def _beside(self, connection: Connection, rows: Rows, log_id: UUID, leaves: int) -> Generator[Callable[[], object]]:
+        """What stands beside the trees; of a large log it is begun now. To be told when it is called."""
+        since = any(key[0] == log_id for key in self._given.since)
+        if leaves < verify_alongside.FROM_LEAVES:
+            yield lambda: rows.beside(since=since)
+            return
+        with verify_alongside.Alongside(
+            self._database, connection, log_id, since=since, most=MOST_FAILURES
+        ) as alongside:
+
+            def tell() -> None:
+                alongside.report(self._report)
+                self._result.failures += alongside.more
+
+            yield tell
 
     def close(self, *, whole: bool) -> None:
         """What can be told only at the end: anchored checkpoints that no log has."""

@@ -14,7 +14,8 @@ from permalog.canonical import EventRow
 from permalog.findings import Finding, Report, VerifyCode
 from permalog.identity import Identity
 from permalog.sql import query
-from permalog.verify import Leaf, Place, Times, check_identity, check_leaf
+from permalog.verify import Leaf, Place, check_identity, check_leaf
+from permalog.verify_times import Times
 
 if TYPE_CHECKING:
     from permalog.database import Connection
@@ -41,23 +42,31 @@ class Rows:
         self._size = _ROWS if psycopg.capabilities.has_stream_chunked() else 1
 
     def leaves(self, place: Place, leaves: list[Leaf], times: Times) -> None:
-        """Each leaf is that of its event's row."""
+        """Each leaf is that of its event's row; the findings come in the order of the leaves."""
         if not leaves:
             return
-        # Of two rows of one event one is left; that there are two is found in `beside`.
-        rows = {columns[1]: columns for columns in self._events([leaf.event_id for leaf in leaves])}
+        # Of two leaves of one event one is left; that there are two is found in `beside`.
+        wanted = {leaf.event_id: leaf for leaf in leaves}
+        found: list[Finding] = []
         commitments: set[bytes] = set()
-        for leaf in leaves:
-            columns = rows.get(leaf.event_id)
-            if columns is None:
-                check_leaf(place, leaf, None, self._report)
+        recorded: list[tuple[int, str, str]] = []
+        # Each row is done with as it comes: to keep them would cost more than what is done with them.
+        for columns in self._events(wanted):
+            leaf = wanted.pop(columns[1], None)
+            if leaf is None:
                 continue
             row = EventRow._make(columns)
-            check_leaf(place, leaf, row, self._report)
+            check_leaf(place, leaf, row, found.append)
             times.check(leaf.leaf_index, row)
+            recorded.append((leaf.leaf_index, row.recorded_at, row.id))
             for payload in (row.metadata, row.before_state, row.after_state):
                 if payload is not None and "$identity" in payload:
                     commitments.update(map(bytes.fromhex, _PERSONAL.findall(payload)))
+        for leaf in wanted.values():
+            check_leaf(place, leaf, None, found.append)
+        for finding in sorted(found, key=lambda one: one.leaf_index or 0):
+            self._report(finding)
+        times.check_order(sorted(recorded))
         self._openable(commitments)
 
     def beside(self, *, since: bool = False) -> None:
@@ -110,7 +119,7 @@ class Rows:
                 message = f"a payload refers to the identity {commitment.hex()[:16]}…, which is not there"
                 self._found(VerifyCode.IDENTITY_MISSING, message)
 
-    def _events(self, wanted: list[str]) -> Iterator[tuple[Any, ...]]:
+    def _events(self, wanted: dict[str, Leaf]) -> Iterator[tuple[Any, ...]]:
         """Their rows, in any order, and perhaps others."""
         bounds: dict[str, object] = {"log": self._log_id, "low": min(wanted), "high": max(wanted)}
         most = _SPARSE * len(wanted) + 1

@@ -12,9 +12,10 @@ from permalog.merkle import EMPTY_ROOT, HASH_BYTES, Frontier, Node, leaf_hash
 from permalog.note import Note, VerifierKey
 from permalog.sql import query
 from permalog.tile import WIDTH, node_reader
-from permalog.verify import Claim, Leaf, Place, Source, StoredCheckpoint, Times, Tree, check_checkpoint
+from permalog.verify import Claim, Leaf, Place, Source, StoredCheckpoint, Tree, check_checkpoint
 from permalog.verify_epochs import Resumed
 from permalog.verify_rows import Rows
+from permalog.verify_times import Times
 
 if TYPE_CHECKING:
     from permalog.database import Connection

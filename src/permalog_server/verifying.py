@@ -19,7 +19,7 @@ from permalog.findings import Broken
 from permalog.note import VerifierKey
 from permalog.verify_database import Given, SignedState, Verification, verify_database
 from permalog.verify_outside import place_of
-from permalog_server.bundles import BROKEN, PROVEN, line_of, published_in
+from permalog_server.bundles import BROKEN, PROVEN, collecting_rarely, line_of, published_in
 from permalog_server.output import print_json
 from permalog_server.wiring import open_database, sealed_folder, signing_key
 
@@ -142,7 +142,12 @@ def verify_live(log_id: UUID | None, sources: Sources, *, keep_going: bool, as_j
     """
     began = time.monotonic()
     try:
-        with open_database(migrated=False) as place, closing(Database(place.url)) as database, _progress() as progress:
+        with (
+            open_database(migrated=False) as place,
+            closing(Database(place.url)) as database,
+            _progress() as progress,
+            collecting_rarely(),
+        ):
             given = known(place, sources)
             result = verify_database(database, log_id, given, keep_going=keep_going, progress=progress)
     except Broken as broken:

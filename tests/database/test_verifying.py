@@ -11,7 +11,7 @@ import pytest
 import tampering
 from actions import ACTIONS
 from asking import composed
-from permalog import Owner, verify_tree
+from permalog import Owner, verify_alongside, verify_tree
 from permalog.client import Permalog
 from permalog.database import Database
 from permalog.errors import DatabaseProblem
@@ -176,6 +176,26 @@ def test_a_log_that_grows_all_the_time_must_be_signed_all_the_same(
     assert {one.code for one in verified(sealed, ACME).findings} == {VerifyCode.NOT_SIGNED_YET}
     monkeypatch.setattr(verify_tree, "UNCOVERED_TOO_LONG", -1.0)
     assert {one.code for one in verified(sealed, ACME, keep_going=True).findings} == {VerifyCode.CHECKPOINT_MISSING}
+
+
+def test_what_is_verified_alongside_is_of_the_same_moment(sealed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second connection finds the same as the first, also what somebody changes meanwhile."""
+    with psycopg.connect(sealed) as connection, unguarded(connection):
+        connection.execute("UPDATE permalog.identity SET name = 'Eve' WHERE kind = 'actor' AND name IS NOT NULL")
+        connection.execute("DELETE FROM permalog.activity WHERE part = 'all'")
+    found = verified(sealed, keep_going=True)
+    assert {one.code for one in found.findings} == {VerifyCode.IDENTITY_CHANGED, VerifyCode.ACTIVITY_WRONG}
+    monkeypatch.setattr(verify_alongside, "FROM_LEAVES", 0)
+
+    def meddle(_: Progress) -> None:
+        with psycopg.connect(sealed) as connection, unguarded(connection):
+            connection.execute("DELETE FROM permalog.activity")
+
+    alongside = verified(sealed, ACME, keep_going=True, progress=meddle)
+    assert alongside.failures == sum(one.log_id == ACME.log_id for one in found.findings)
+    assert alongside.findings == [one for one in found.findings if one.log_id == ACME.log_id]
+    with pytest.raises(Broken):
+        verified(sealed, BETA)
 
 
 def test_it_raises_on_the_first_failure_or_names_all(sealed: str) -> None:

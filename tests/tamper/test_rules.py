@@ -15,12 +15,12 @@ import pytest
 
 from attacks import Attack
 from matrix import ALL, Known, attack, codes
-from permalog import verify, verify_database, verify_outside, verify_rows, verify_schema, verify_tree
+from permalog import verify, verify_database, verify_outside, verify_rows, verify_schema, verify_times, verify_tree
 from permalog.findings import NOTICES, Finding, VerifyCode
 from tampering import Connection
 
-MODULES = {Path(str(module.__file__)).name: module for module in
-           (verify, verify_database, verify_outside, verify_rows, verify_schema, verify_tree)}  # fmt: skip
+_VERIFIER = (verify, verify_database, verify_outside, verify_rows, verify_schema, verify_times, verify_tree)
+MODULES = {Path(str(module.__file__)).name: module for module in _VERIFIER}
 Rule = tuple[str, str, VerifyCode]
 # Those that speak only where a verification begins with the end of another or is given a policy
 # (tests/database/test_verifying.py, tests/cli/test_anchor.py), or where a log goes on after a restore

@@ -7,7 +7,10 @@ SELECT epoch, frontier, sealed_at FROM permalog.head WHERE log_id = %(log_id)s O
 SELECT epoch, size, root, note FROM permalog.checkpoint WHERE log_id = %(log_id)s ORDER BY epoch DESC, size DESC LIMIT 1
 
 -- name: tiles
--- As many bytes of each as are asked for: uncompressed, so that no more of them is read.
-SELECT t.level, t.index, substr(t.hashes, 1, w.size)
+-- Each by its key, and as many bytes of it as are asked for: uncompressed, so that no more of them is read.
+SELECT w.level, w.number, t.hashes
 FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[], %(sizes)s::integer[]) AS w (level, number, size)
-JOIN permalog.tile AS t ON t.log_id = %(log_id)s AND t.epoch = %(epoch)s AND t.level = w.level AND t.index = w.number
+CROSS JOIN LATERAL (
+    SELECT substr(t.hashes, 1, w.size) AS hashes FROM permalog.tile AS t
+    WHERE t.log_id = %(log_id)s AND t.epoch = %(epoch)s AND t.level = w.level AND t.index = w.number LIMIT 1
+) AS t

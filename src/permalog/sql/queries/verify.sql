@@ -18,6 +18,9 @@ SELECT log_id FROM (
     UNION ALL (SELECT log_id FROM permalog.unsealed WHERE log_id > %(after)s ORDER BY log_id LIMIT 1)
 ) AS next ORDER BY log_id LIMIT 1;
 
+-- name: snapshot
+SELECT pg_export_snapshot();
+
 -- name: log
 SELECT organization_id, user_id, erased_at IS NOT NULL FROM permalog.log WHERE log_id = %(log)s;
 
