@@ -6,7 +6,7 @@ Decimals.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -107,6 +107,21 @@ def consistent(old: int, old_root: bytes, new: int, new_root: bytes, hashes: Seq
             sr = sha256(b"\1", sr, c)
         fn, sn = fn >> 1, sn >> 1
     return sn == 0 and fr == old_root and sr == new_root
+
+
+def preimage(columns: Mapping[str, Any]) -> bytes:
+    """What is hashed of an event's columns, by the words of docs/record-format.md, with nothing of the library."""
+    members = {name: column for name, column in columns.items() if column is not None}
+    if "identity" in members:
+        members["identity"] = members["identity"].hex()
+    payloads = {name: members.pop(name) for name in ("before_state", "after_state", "metadata") if name in members}
+    forms = {name: jcs(text) for name, text in payloads.items()}
+    if None in forms.values():
+        forms = {name: jcs(json.dumps(text)) for name, text in payloads.items()}
+        members["form"] = "raw"
+    members["version"] = 1
+    parts = forms | {name: jcs(json.dumps(column)) for name, column in members.items()}
+    return b"{" + b",".join(b'"%s":%s' % (name.encode(), part) for name, part in sorted(parts.items()) if part) + b"}"
 
 
 def jcs(text: str) -> bytes | None:
