@@ -30,7 +30,8 @@ test: $(VENV)/.stamp-dev chromium ## run the tests (more arguments: ARGS="-k exp
 
 prove: $(VENV)/.stamp-dev ## run in full the proofs of which `make test` runs a part: faults between any two steps, races
 	$(BIN)/python -m pytest --thorough $(ARGS) tests/agent/test_faults.py tests/agent/test_racing.py \
-		tests/database/test_plans_at_size.py
+		tests/database/test_plans_at_size.py \
+		tests/evidence/test_bundle_verifier.py tests/database/test_stranger.py
 	$(BIN)/python -m pytest tests/sealing/test_under_fire.py --numprocesses=0 -rA --rounds $(ROUNDS) -k 18
 	$(BIN)/python -m pytest tests/spool/test_killing.py --numprocesses=0 -rA --rounds $(ROUNDS)
 
