@@ -23,11 +23,11 @@ from benchmarks.events import ACTIONS, opened
 from benchmarks.figures import machine, say
 from benchmarks.place import prepared
 from permalog import Event, Owner, Permalog
-from permalog.keys import KeyFile
-from permalog.outside import SealedFolder
-from permalog.sealing import seal_now
-from permalog.signing import Signing
-from permalog.store import Dated
+from permalog.recording.store import Dated
+from permalog.sealing.keys import KeyFile
+from permalog.sealing.outside import SealedFolder
+from permalog.sealing.sealer import seal_now
+from permalog.sealing.signing import Signing
 from permalog.viewer import Viewer
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ OWNER: Final = {"user_id": "u_1"}
 _BATCH: Final = 5_000
 _VERIFY: Final = """
 import json, sys, time
-from permalog.bundle_verifier import verify_bundle
-from permalog.note import VerifierKey
+from permalog.evidence.verifier import verify_bundle
+from permalog.tlog.note import VerifierKey
 from permalog_server.bundles import collecting_rarely
 def most_kib():  # of this program; what getrusage says is inherited from whoever started it
     with open("/proc/self/status") as status:

@@ -26,7 +26,7 @@ from permalog_server.importing import import_lines
 from permalog_server.ndjson import lines_of
 
 if TYPE_CHECKING:
-    from permalog.export_formats import ExportFormat
+    from permalog.reading.export_formats import ExportFormat
 
 
 def main(arguments: list[str]) -> None:

@@ -21,7 +21,7 @@ from benchmarks.events import ACTIONS
 from benchmarks.figures import machine, say
 from benchmarks.place import prepared
 from permalog import Actor, Event, Owner, Permalog, Personal, Resource
-from permalog.store import Dated
+from permalog.recording.store import Dated
 
 if TYPE_CHECKING:
     from benchmarks.place import Place

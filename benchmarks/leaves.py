@@ -10,8 +10,8 @@ import orjson
 
 from benchmarks.figures import LIMIT, PERMALOG, Report, say
 from benchmarks.place import query
-from permalog.canonical import EventRow, leaf_hash, leaf_preimage
-from permalog.merkle import Frontier
+from permalog.tlog.canonical import EventRow, leaf_hash, leaf_preimage
+from permalog.tlog.merkle import Frontier
 
 if TYPE_CHECKING:
     from collections.abc import Callable

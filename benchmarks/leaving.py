@@ -14,7 +14,7 @@ from benchmarks.writing import run_child
 
 if TYPE_CHECKING:
     from benchmarks.place import Place
-    from permalog.database import Connection
+    from permalog.postgres.database import Connection
 
 FORMATS: Final = ("csv", "json", "ndjson")
 _AIM: Final = "≥ 0.2x limit"

@@ -30,8 +30,8 @@ from benchmarks.figures import machine
 from benchmarks.place import Place, prepared
 from benchmarks.reading import Largest
 from benchmarks.writing import copy_plain, plain_row, run_child
-from permalog.database import Database
-from permalog.migrate import migrate
+from permalog.postgres.database import Database
+from permalog.postgres.migrate import migrate
 from permalog_server.accounts import WRITE, Accounts
 from permalog_server.sql import steps
 from permalog_server.wiring import ACTIONS

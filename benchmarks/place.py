@@ -15,15 +15,15 @@ import psycopg
 from psycopg import sql
 
 from benchmarks.events import ACTIONS
-from permalog import embedded
 from permalog.catalogue import BUILT_IN
-from permalog.migrate import migrate
+from permalog.postgres import embedded
+from permalog.postgres.migrate import migrate
 from permalog.sql import Queries
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from permalog.database import Connection
+    from permalog.postgres.database import Connection
 
 query: Final = Queries(files(__name__.rpartition(".")[0]))
 _SETTINGS: Final = ("server_version", "fsync", "synchronous_commit", "shared_buffers", "max_wal_size")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from permalog.database import Connection
+    from permalog.postgres.database import Connection
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PARENT: Final = 1

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Final
 import psycopg
 
 from permalog import Actor, Event, Owner, Permalog, Resource
-from permalog.checkpoint import Checkpoint, log_origin
-from permalog.growing import store_tiles
 from permalog.ids import IdMaker, id_time, microseconds
-from permalog.merkle import Frontier
-from permalog.note import Ed25519Signer
-from permalog.proofs import prove_event
-from permalog.store import Dated
-from permalog.tree import Head
+from permalog.recording.store import Dated
+from permalog.sealing.growing import store_tiles
+from permalog.sealing.tree import Head
+from permalog.tlog.checkpoint import Checkpoint, log_origin
+from permalog.tlog.merkle import Frontier
+from permalog.tlog.note import Ed25519Signer
+from permalog.witnessing.proofs import prove_event
 
 if TYPE_CHECKING:
     from uuid import UUID

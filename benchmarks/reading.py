@@ -13,10 +13,10 @@ from benchmarks.events import ACTIONS
 from benchmarks.figures import PERMALOG, PLAIN, Report, say
 from benchmarks.place import query
 from permalog import Owner, Permalog
-from permalog.cursor import NEWEST, cursor_at, position_of
-from permalog.filters import Filters
-from permalog.searching import ROW
-from permalog.selection import select
+from permalog.reading.cursor import NEWEST, cursor_at, position_of
+from permalog.reading.filters import Filters
+from permalog.reading.searching import ROW
+from permalog.reading.selection import select
 from permalog.sql import query as library_query
 
 if TYPE_CHECKING:

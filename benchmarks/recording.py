@@ -22,10 +22,11 @@ import psycopg
 
 from benchmarks.place import query
 from benchmarks.writing import plain_row
-from permalog import Actor, Event, Owner, Permalog, Resource, embedded
+from permalog import Actor, Event, Owner, Permalog, Resource
 from permalog.catalogue import BUILT_IN
-from permalog.migrate import migrate
-from permalog.spool_settings import SpoolSettings
+from permalog.postgres import embedded
+from permalog.postgres.migrate import migrate
+from permalog.recording.spool_settings import SpoolSettings
 from security_agent.actions import CATALOGUE
 
 if TYPE_CHECKING:

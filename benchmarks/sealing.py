@@ -29,12 +29,12 @@ from benchmarks.figures import PERMALOG, Report, machine, say
 from benchmarks.place import prepared, query
 from benchmarks.processor import own_seconds, server_seconds
 from permalog import Actor, Event, Owner, Permalog, Resource
-from permalog.database import Database
-from permalog.keys import KeyFile
-from permalog.outside import SealedFolder
-from permalog.sealing import INTERVAL, Sealer
-from permalog.signing import Signing
-from permalog.store import Dated
+from permalog.postgres.database import Database
+from permalog.recording.store import Dated
+from permalog.sealing.keys import KeyFile
+from permalog.sealing.outside import SealedFolder
+from permalog.sealing.sealer import INTERVAL, Sealer
+from permalog.sealing.signing import Signing
 
 if TYPE_CHECKING:
     from benchmarks.place import Place

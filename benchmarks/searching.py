@@ -25,8 +25,8 @@ from benchmarks.place import Place, prepared, query
 from benchmarks.reading import Largest, timed
 from benchmarks.writing import copy_plain, plain_row, run_child
 from permalog import Permalog
-from permalog.keeping import Keeper
-from permalog.sealing import seal_now
+from permalog.postgres.keeping import Keeper
+from permalog.sealing.sealer import seal_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

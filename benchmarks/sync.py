@@ -28,7 +28,7 @@ from benchmarks.figures import machine, say
 from benchmarks.place import prepared
 from permalog import Actor, Owner, Permalog
 from permalog.catalogue import BUILT_IN
-from permalog.migrate import migrate
+from permalog.postgres.migrate import migrate
 from permalog_server.standin import StandIn, World
 from permalog_server.standin.documents import Advisory, alert
 from security_agent import installation, sync

@@ -26,15 +26,15 @@ from benchmarks.figures import LIMIT, PERMALOG, Report, machine, say
 from benchmarks.place import prepared, query
 from benchmarks.processor import own_seconds
 from permalog import Owner
-from permalog.canonical import EventRow, leaf_hash
-from permalog.database import Database
-from permalog.keys import KeyFile
-from permalog.note import VerifierKey
-from permalog.outside import SealedFolder
-from permalog.sealing import seal_now
-from permalog.signing import Signing
+from permalog.postgres.database import Database
+from permalog.sealing.keys import KeyFile
+from permalog.sealing.outside import SealedFolder
+from permalog.sealing.sealer import seal_now
+from permalog.sealing.signing import Signing
 from permalog.sql import query as library
-from permalog.verify_database import Given, verify_database
+from permalog.tlog.canonical import EventRow, leaf_hash
+from permalog.tlog.note import VerifierKey
+from permalog.verifying.database import Given, verify_database
 from permalog_server.bundles import collecting_rarely
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import psycopg
 
-from permalog import embedded
 from permalog.catalogue import BUILT_IN
-from permalog.migrate import migrate
+from permalog.postgres import embedded
+from permalog.postgres.migrate import migrate
 from permalog.sql import query
-from permalog.verify_schema import EXPECTED, Guard, read_guards
+from permalog.verifying.schema import EXPECTED, Guard, read_guards
 
 
 def guards(connection: psycopg.Connection) -> set[Guard]:

@@ -10,10 +10,10 @@ from typing import Final
 from uuid import UUID
 
 from asking import composed
-from permalog.canonical import leaf_hash
-from permalog.findings import VerifyCode
-from permalog.merkle import Frontier
-from permalog.note import Ed25519Signer
+from permalog.tlog.canonical import leaf_hash
+from permalog.tlog.findings import VerifyCode
+from permalog.tlog.merkle import Frontier
+from permalog.tlog.note import Ed25519Signer
 from tampering import ACME, BETA, SIGNER, Connection, rows_of, seal
 
 A, B = (f"'{owner.log_id}'::uuid" for owner in (ACME, BETA))

@@ -11,15 +11,15 @@ from uuid import UUID
 
 import rfc8785
 
-from permalog.bundle import MANIFEST, MEMBERS, SIGNATURE, Asker, BundleOwner, Opening, Query, manifest_text
-from permalog.bundle_writer import Account, BundleWriter
-from permalog.bundle_zip import DEFLATED, Packed, Packing, zipped
-from permalog.canonical import EventRow, leaf_preimage
-from permalog.checkpoint import Checkpoint, log_origin
+from permalog.evidence.archive import DEFLATED, Packed, Packing, zipped
+from permalog.evidence.bundle import MANIFEST, MEMBERS, SIGNATURE, Asker, BundleOwner, Opening, Query, manifest_text
+from permalog.evidence.writer import Account, BundleWriter
 from permalog.identity import Identity
 from permalog.ids import id_floor, log_id_of
-from permalog.merkle import Closing, Node, leaf_hash, range_closing, root_of
-from permalog.note import Cosigner, Ed25519Signer, VerifierKey, encode, signed
+from permalog.tlog.canonical import EventRow, leaf_preimage
+from permalog.tlog.checkpoint import Checkpoint, log_origin
+from permalog.tlog.merkle import Closing, Node, leaf_hash, range_closing, root_of
+from permalog.tlog.note import Cosigner, Ed25519Signer, VerifierKey, encode, signed
 
 ORGANIZATION = UUID("5a3c1e00-0000-4000-8000-00000000000a")
 LOG = log_id_of(ORGANIZATION, None)
@@ -74,7 +74,7 @@ def entry(number: int, **members: Any) -> Entry:
 
 
 class HeldKeys:
-    """The log's key at hand, as `permalog.keys.Keys` gives it."""
+    """The log's key at hand, as `permalog.sealing.keys.Keys` gives it."""
 
     def signer(self) -> Ed25519Signer:
         return SIGNER

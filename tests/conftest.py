@@ -28,10 +28,10 @@ import pytest
 import postgres15
 import tampering
 from actions import ACTIONS
-from permalog import embedded
 from permalog.catalogue import BUILT_IN
 from permalog.client import Permalog
-from permalog.migrate import migrate
+from permalog.postgres import embedded
+from permalog.postgres.migrate import migrate
 from permalog_server.sql import steps
 from servers import Server, as_user, on_database, run_on
 

@@ -11,11 +11,11 @@ from asking import ask
 from bundles import SIGNER, WITNESS
 from naive_sealing import seal
 from permalog import Actor, Event, Owner, Personal, Resource
-from permalog.bundle_verifier import VerifiedBundle, verify_bundle
 from permalog.client import Permalog
-from permalog.evidence import Wanted, evidence
-from permalog.filters import Filters
-from permalog.store import Dated
+from permalog.evidence.gathering import Wanted, evidence
+from permalog.evidence.verifier import VerifiedBundle, verify_bundle
+from permalog.reading.filters import Filters
+from permalog.recording.store import Dated
 from permalog.viewer import Viewer
 
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -37,17 +37,18 @@ import psycopg
 from actions import ACTIONS
 from asking import ask, value
 from own_server import OwnServer, own_server
-from permalog import Actor, Event, Owner, Resource, drain, spool
+from permalog import Actor, Event, Owner, Resource
 from permalog.catalogue import BUILT_IN
 from permalog.client import Permalog
-from permalog.database import Database
 from permalog.errors import PermalogError
-from permalog.keys import KeyFile
-from permalog.migrate import migrate
-from permalog.outside import SealedFolder
-from permalog.sealing import Sealer, seal_now
-from permalog.signing import Signing
-from permalog.verify_database import Given, SignedState, verify_database
+from permalog.postgres.database import Database
+from permalog.postgres.migrate import migrate
+from permalog.recording import drain, spool
+from permalog.sealing.keys import KeyFile
+from permalog.sealing.outside import SealedFolder
+from permalog.sealing.sealer import Sealer, seal_now
+from permalog.sealing.signing import Signing
+from permalog.verifying.database import Given, SignedState, verify_database
 from proving import leaves_of
 
 ORIGIN = "audit.example.com"

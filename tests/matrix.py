@@ -8,13 +8,13 @@ import psycopg
 
 from asking import ask, composed
 from attacks import ATTACKS, COLUMNS, Attack, altered
-from permalog.anchor import Anchor, anchor_leaf, anchor_origin
-from permalog.checkpoint import Checkpoint
-from permalog.database import Database
-from permalog.findings import Finding, VerifyCode
-from permalog.merkle import Frontier
-from permalog.note import Cosigner, Note
-from permalog.verify_database import Given, SignedState, verify_database
+from permalog.postgres.database import Database
+from permalog.tlog.anchor import Anchor, anchor_leaf, anchor_origin
+from permalog.tlog.checkpoint import Checkpoint
+from permalog.tlog.findings import Finding, VerifyCode
+from permalog.tlog.merkle import Frontier
+from permalog.tlog.note import Cosigner, Note
+from permalog.verifying.database import Given, SignedState, verify_database
 from tampering import ACME, PREFIX, SIGNER, Connection, Within, unguarded
 
 WITNESS = Cosigner("witness.example/w1", bytes(range(32)))

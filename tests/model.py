@@ -11,8 +11,8 @@ from uuid import UUID
 import psycopg
 
 from permalog import Actor, Event, Owner, Resource
-from permalog.filters import Filters
-from permalog.store import Dated
+from permalog.reading.filters import Filters
+from permalog.recording.store import Dated
 
 Lower = Callable[[list[str]], list[str]]
 

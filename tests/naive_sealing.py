@@ -5,10 +5,10 @@ from uuid import UUID
 
 import psycopg
 
-from permalog.canonical import EventRow, leaf_hash
-from permalog.checkpoint import Checkpoint, log_origin
-from permalog.merkle import Frontier
-from permalog.note import Cosigner, Ed25519Signer
+from permalog.tlog.canonical import EventRow, leaf_hash
+from permalog.tlog.checkpoint import Checkpoint, log_origin
+from permalog.tlog.merkle import Frontier
+from permalog.tlog.note import Cosigner, Ed25519Signer
 
 COLUMNS = (
     "log_id::text, id::text, to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),"

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 
 import postgres15
-from permalog import embedded_host
+from permalog.postgres import embedded_host
 
 QUICK = ("fsync=off", "listen_addresses=", "autovacuum=off", "max_wal_size=256MB", "jit=off")
 """What was written survives the death of the server without fsync, too; nobody pulls the plug here."""

@@ -10,9 +10,9 @@ from pymerkle import InmemoryTree  # pyright: ignore[reportMissingTypeStubs]
 
 import naive
 from asking import ask
-from permalog.canonical import EventRow, leaf_preimage
-from permalog.checkpoint import log_origin, verify_checkpoint
-from permalog.note import VerifierKey
+from permalog.tlog.canonical import EventRow, leaf_preimage
+from permalog.tlog.checkpoint import log_origin, verify_checkpoint
+from permalog.tlog.note import VerifierKey
 
 ROWS: LiteralString = """
     SELECT log_id, id, occurred_at, recorded_at, recorded_by, action, outcome, actor_type, actor_id, identity,

@@ -9,12 +9,12 @@ from typing import NamedTuple
 from uuid import UUID
 
 from permalog import errors
-from permalog.anchor import Anchor, anchor_leaf, anchor_origin
-from permalog.canonical import EventRow, leaf_hash, leaf_preimage
-from permalog.checkpoint import Checkpoint, TlogProof, log_origin
 from permalog.identity import Identity
-from permalog.merkle import Frontier, Node, consistency_proof, inclusion_proof, range_closing, root_of
-from permalog.note import Cosigner, Ed25519Signer, Note
+from permalog.tlog.anchor import Anchor, anchor_leaf, anchor_origin
+from permalog.tlog.canonical import EventRow, leaf_hash, leaf_preimage
+from permalog.tlog.checkpoint import Checkpoint, TlogProof, log_origin
+from permalog.tlog.merkle import Frontier, Node, consistency_proof, inclusion_proof, range_closing, root_of
+from permalog.tlog.note import Cosigner, Ed25519Signer, Note
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "record-format.md"
 

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from bundles import HeldKeys
 from permalog import Actor, Event, Owner, Permalog, Resource
-from permalog.outside import SealedFolder
-from permalog.sealing import seal_now
-from permalog.signing import Signing
-from permalog.store import Dated
+from permalog.recording.store import Dated
+from permalog.sealing.outside import SealedFolder
+from permalog.sealing.sealer import seal_now
+from permalog.sealing.signing import Signing
 from permalog_server.sample import sample_events
 from service import People, Site, settle
 

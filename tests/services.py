@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from actions import ACTIONS
 from permalog.catalogue import BUILT_IN
 from permalog.client import Permalog
-from permalog.migrate import migrate
+from permalog.postgres.migrate import migrate
 from permalog_server.accounts import WRITE, Accounts
 from permalog_server.app import create_app
 from permalog_server.forgetting import Office

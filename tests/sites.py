@@ -10,7 +10,7 @@ import pytest
 import structlog
 from psycopg import sql
 
-from permalog.migrate import migrate
+from permalog.postgres.migrate import migrate
 from permalog_server.sql import steps
 from permalog_server.wiring import ACTIONS
 from service import People, Site, running, settle

@@ -11,12 +11,12 @@ import psycopg
 
 from asking import composed
 from permalog import Actor, Event, Owner, Personal, Resource
-from permalog.canonical import EventRow, leaf_hash
-from permalog.checkpoint import Checkpoint, log_origin
 from permalog.client import Permalog
-from permalog.merkle import Frontier
-from permalog.note import Ed25519Signer
-from permalog.tile import WIDTH
+from permalog.tlog.canonical import EventRow, leaf_hash
+from permalog.tlog.checkpoint import Checkpoint, log_origin
+from permalog.tlog.merkle import Frontier
+from permalog.tlog.note import Ed25519Signer
+from permalog.tlog.tile import WIDTH
 
 PREFIX = "audit.example.com"
 SIGNER = Ed25519Signer(PREFIX, hashlib.sha256(b"the log's key").digest())

@@ -7,10 +7,10 @@ from uuid import UUID
 
 import psycopg
 
-from permalog.checkpoint import Checkpoint, log_origin
-from permalog.merkle import Frontier
-from permalog.note import Ed25519Signer
-from permalog.tile import tiles_changed
+from permalog.tlog.checkpoint import Checkpoint, log_origin
+from permalog.tlog.merkle import Frontier
+from permalog.tlog.note import Ed25519Signer
+from permalog.tlog.tile import tiles_changed
 
 PREFIX = "audit.example.com"
 SIGNER = Ed25519Signer(PREFIX, bytes(range(32)))

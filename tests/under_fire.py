@@ -30,16 +30,16 @@ import psycopg
 
 import naive
 from permalog import Actor, Event, Owner, Resource
-from permalog.checkpoint import Checkpoint
-from permalog.database import Database
-from permalog.keys import KeyFile
-from permalog.note import Signature, Signer, VerifierKey
-from permalog.outside import SealedFolder
-from permalog.sealing import Sealer, seal_now
-from permalog.signing import Signing
-from permalog.statement import execute_all
-from permalog.verify_database import Given, SignedState, verify_database
-from permalog.verify_outside import place_of
+from permalog.postgres.database import Database
+from permalog.recording.statement import execute_all
+from permalog.sealing.keys import KeyFile
+from permalog.sealing.outside import SealedFolder
+from permalog.sealing.sealer import Sealer, seal_now
+from permalog.sealing.signing import Signing
+from permalog.tlog.checkpoint import Checkpoint
+from permalog.tlog.note import Signature, Signer, VerifierKey
+from permalog.verifying.database import Given, SignedState, verify_database
+from permalog.verifying.outside import place_of
 from proving import check_log, leaves_of
 
 ORIGIN = "audit.example.com"

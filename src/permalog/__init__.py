@@ -1,7 +1,7 @@
 """Permalog: an audit log on PostgreSQL that nobody can quietly alter.
 
-What is named here is loaded when it is first used, so that a verifier (`permalog.canonical`, `permalog.verify`) loads
-neither a database driver nor anything else that it does not stand on.
+What is named here is loaded when it is first used, so that a verifier (`permalog.tlog`,
+`permalog.verifying.rules`) loads neither a database driver nor anything else that it does not stand on.
 """
 
 from importlib import import_module
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from permalog.catalogue import Action, Catalogue, Payload
     from permalog.client import Permalog
-    from permalog.database import Connection
     from permalog.errors import PermalogError
     from permalog.event import Actor, Event, Owner, Resource, acting_as
-    from permalog.migrate import Step, file_steps
     from permalog.payload import Personal
+    from permalog.postgres.database import Connection
+    from permalog.postgres.migrate import Step, file_steps
     from permalog.sql import Queries
 
 __all__ = [
@@ -39,7 +39,7 @@ _HOMES = {
     "Action": "catalogue",
     "Actor": "event",
     "Catalogue": "catalogue",
-    "Connection": "database",
+    "Connection": "postgres.database",
     "Event": "event",
     "Owner": "event",
     "Payload": "catalogue",
@@ -48,9 +48,9 @@ _HOMES = {
     "Personal": "payload",
     "Queries": "sql",
     "Resource": "event",
-    "Step": "migrate",
+    "Step": "postgres.migrate",
     "acting_as": "event",
-    "file_steps": "migrate",
+    "file_steps": "postgres.migrate",
 }
 
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import psycopg
 from typing_extensions import override
 
-from permalog import statement as statements
 from permalog.catalogue import BUILT_IN, Catalogue
-from permalog.database import Database
+from permalog.erasing.forgetting import Forgetting
 from permalog.errors import InvalidEvent, NotAllowed, PermalogError, UnknownAction
-from permalog.forgetting import Forgetting
-from permalog.migrate import migrate
-from permalog.record import Receipt, Recorder, capturing
-from permalog.spool_settings import SpoolSettings
+from permalog.postgres.database import Database
+from permalog.postgres.migrate import migrate
+from permalog.recording import statement as statements
+from permalog.recording.record import Receipt, Recorder, capturing
+from permalog.recording.spool_settings import SpoolSettings
+from permalog.recording.store import Writer, refusal
 from permalog.sql import query
-from permalog.store import Writer, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from permalog.catalogue import Action
-    from permalog.embedded import EmbeddedServer
     from permalog.event import Event, Owner
-    from permalog.record import FailureHook, Stats
-    from permalog.spool_purge import Spools
-    from permalog.statement import Statement, Style
+    from permalog.postgres.embedded import EmbeddedServer
+    from permalog.recording.record import FailureHook, Stats
+    from permalog.recording.spool_purge import Spools
+    from permalog.recording.statement import Statement, Style
 
 RECENT: Final = timedelta(days=7)
 """Older events need the right to import; bounds how far back a stolen writer's password can write."""
@@ -108,7 +108,7 @@ class Permalog(Forgetting):
         """
         from pathlib import Path  # noqa: PLC0415
 
-        from permalog.embedded import start  # noqa: PLC0415  needs an extra
+        from permalog.postgres.embedded import start  # noqa: PLC0415  needs an extra
 
         server = start(Path(path))
         try:

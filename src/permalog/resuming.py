@@ -19,25 +19,25 @@ from psycopg import Rollback
 from psycopg.errors import InsufficientPrivilege
 from psycopg.sql import SQL, Identifier
 
-from permalog import statement
-from permalog.checkpoint import Checkpoint, log_origin, verify_checkpoint
 from permalog.errors import DatabaseProblem, NotProven, PermalogError, SealingRefused
 from permalog.event import Event, Owner, Resource
-from permalog.growing import grow, take_event
-from permalog.merkle import Frontier
-from permalog.note import Note
-from permalog.sealing import lock_head, sealing_connection
-from permalog.signing import check_goes_on, epoch_of, link, sign
+from permalog.recording import statement
+from permalog.sealing.growing import grow, take_event
+from permalog.sealing.sealer import lock_head, sealing_connection
+from permalog.sealing.signing import check_goes_on, epoch_of, link, sign
+from permalog.sealing.tree import Head, signed_of
 from permalog.sql import query
-from permalog.tree import Head, signed_of
+from permalog.tlog.checkpoint import Checkpoint, log_origin, verify_checkpoint
+from permalog.tlog.merkle import Frontier
+from permalog.tlog.note import Note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from permalog.database import Connection, Database
     from permalog.errors import RefusedBecause
     from permalog.event import Actor, Source
-    from permalog.signing import Signing
+    from permalog.postgres.database import Connection, Database
+    from permalog.sealing.signing import Signing
 
 RESUMED: Final = "security.log.resumed"
 PAGE: Final = 1_000

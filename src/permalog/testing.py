@@ -10,14 +10,14 @@ from typing_extensions import override
 from permalog.catalogue import BUILT_IN, Catalogue
 from permalog.client import Permalog
 from permalog.errors import DatabaseProblem
-from permalog.record import Capture, captures, capturing
+from permalog.recording.record import Capture, captures, capturing
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
     from permalog.catalogue import Action
     from permalog.event import Event
-    from permalog.record import Receipt
+    from permalog.recording.record import Receipt
 
 __all__ = ["capture", "unconnected"]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
-    from permalog.database import Connection, Database
+    from permalog.postgres.database import Connection, Database
 
 Role: TypeAlias = Literal["owner", "admin", "billing_manager", "member"]
 ROLES: Final[tuple[Role, ...]] = ("owner", "admin", "billing_manager", "member")

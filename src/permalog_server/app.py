@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from permalog import Permalog
-    from permalog.keys import Keys
+    from permalog.sealing.keys import Keys
     from permalog_server.settings import OpenId
     from security_agent.github import GitHub
 

@@ -9,13 +9,13 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from permalog.anchor_folder import AnchorFolder
-from permalog.bundle_verifier import VerifiedBundle, inspect_bundle
 from permalog.errors import InvalidPolicy, InvalidQuery, NotProven
-from permalog.findings import Broken, Finding, VerifyCode
-from permalog.note import VerifierKey
-from permalog.verify_outside import check_bundle, read_published
-from permalog.witness_policy import WitnessPolicy
+from permalog.evidence.verifier import VerifiedBundle, inspect_bundle
+from permalog.tlog.findings import Broken, Finding, VerifyCode
+from permalog.tlog.note import VerifierKey
+from permalog.tlog.witness_policy import WitnessPolicy
+from permalog.verifying.outside import check_bundle, read_published
+from permalog.witnessing.anchor_folder import AnchorFolder
 from permalog_server.output import print_json, printable
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from permalog.bundle import Manifest, Place
-    from permalog.findings import Report
+    from permalog.evidence.bundle import Manifest, Place
+    from permalog.tlog.findings import Report
 
 PROVEN: Final = 0
 BROKEN: Final = 1

@@ -14,8 +14,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from permalog import Actor, Event, Owner, Resource
 from permalog.event import Source
-from permalog.proofs import owner_of
 from permalog.viewer import Viewer
+from permalog.witnessing.proofs import owner_of
 from permalog_server.accounts import AUDITORS, EXPORT, READ, Accounts, Holder, Role
 from permalog_server.allowance import Allowance, Places
 from permalog_server.paths import template_of
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from anyio import CapacityLimiter
 
     from permalog import Permalog
-    from permalog.keys import Keys
+    from permalog.sealing.keys import Keys
     from permalog_server import tailing
     from permalog_server.forgetting import Office
     from permalog_server.syncs import Syncs

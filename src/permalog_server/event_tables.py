@@ -9,7 +9,7 @@ from permalog_server.output import print_table
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from permalog.stored import StoredEvent
+    from permalog.reading.stored import StoredEvent
 
 
 def print_events(events: Iterable[StoredEvent]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from permalog import Event, Owner, Resource
-from permalog.erasure import erase_alone, told_by
+from permalog.erasing.erasure import erase_alone, told_by
 from permalog_server.journal import note, noted
 from permalog_server.rejects import purge
 from permalog_server.sql import query
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from permalog import Actor, Permalog
-    from permalog.database import Connection
-    from permalog.erasure import ErasedLog
+    from permalog.erasing.erasure import ErasedLog
+    from permalog.postgres.database import Connection
     from permalog_server.accounts import Accounts
 
 _ERASED: Final = "security.log.user_erased"

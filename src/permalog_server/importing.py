@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias
 from permalog.errors import InvalidEvent, PermalogError, UnknownAction
 from permalog.event import Event
 from permalog.plain import read_event
-from permalog.store import Dated, Prepared
+from permalog.recording.store import Dated, Prepared
 from permalog_server.ndjson import MAX_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
     from permalog.client import Permalog
-    from permalog.store import Writer
+    from permalog.recording.store import Writer
     from permalog_server.ndjson import Line
 
 BATCH_EVENTS: Final = 5_000

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from permalog.errors import PermalogError
-from permalog.sealing import backlog
+from permalog.sealing.sealer import backlog
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from permalog import Permalog
-    from permalog.database import Database
-    from permalog.keeping import KeepingThread
-    from permalog.sealing import SealingThread
+    from permalog.postgres.database import Database
+    from permalog.postgres.keeping import KeepingThread
+    from permalog.sealing.sealer import SealingThread
 
 REGISTRY: Final = CollectorRegistry()
 REQUESTS: Final = Counter(

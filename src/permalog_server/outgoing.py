@@ -7,14 +7,14 @@ import ssl
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from permalog.cosigning import Answer
 from permalog.errors import PublishFailed, WitnessUnreachable
-from permalog.witness import MAX_ANSWER
+from permalog.tlog.witness import MAX_ANSWER
+from permalog.witnessing.cosigning import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from permalog.anchor import Anchor
+    from permalog.tlog.anchor import Anchor
 
 SECONDS: Final = 10.0
 """For connecting, and for each piece that is sent or read; a round asks again a minute later."""

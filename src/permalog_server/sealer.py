@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from permalog.keeping import KeepingThread
-from permalog.sealing import SealingThread, may_seal
+from permalog.postgres.keeping import KeepingThread
+from permalog.sealing.sealer import SealingThread, may_seal
 from permalog_server import logs
 from permalog_server.metrics import REGISTRY, KeeperMetrics, SealerMetrics
 from permalog_server.wiring import signing

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import psycopg
 
-from permalog.database import Database
 from permalog.errors import KeyUnusable, Malformed, NotMigrated, PermalogError
-from permalog.health import Check
-from permalog.sealing import SAMPLE, backlog, may_seal, overdue
+from permalog.postgres.database import Database
+from permalog.postgres.health import Check
+from permalog.sealing.sealer import SAMPLE, backlog, may_seal, overdue
 from permalog_server.settings import Settings
 from permalog_server.wiring import sealed_folder, settings, signing, signing_key
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from permalog import Permalog
-    from permalog.keys import Keys
+    from permalog.sealing.keys import Keys
     from security_agent.github import GitHub
 
 GRACE_SECONDS: Final = 20

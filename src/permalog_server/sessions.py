@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fastapi import Request
     from fastapi.responses import Response
 
-    from permalog.database import Database
+    from permalog.postgres.database import Database
 
 IDLE_SECONDS: Final = 2 * 60 * 60
 LONGEST_SECONDS: Final = 12 * 60 * 60

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from typing_extensions import override
 
 from permalog.errors import InvalidQuery
-from permalog.spool_settings import GROUP_MILLISECONDS, SPOOL_LIMIT
+from permalog.recording.spool_settings import GROUP_MILLISECONDS, SPOOL_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

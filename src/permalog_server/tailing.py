@@ -22,7 +22,7 @@ from starlette.responses import Response
 from typing_extensions import override
 
 from permalog.errors import DatabaseProblem
-from permalog.tail import Position, TailBatch, read_tail
+from permalog.reading.tail import Position, TailBatch, read_tail
 from permalog_server.accounts import UnknownToken
 from permalog_server.problem import Problem
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from anyio import CapacityLimiter
     from starlette.types import Receive, Scope, Send
 
-    from permalog.database import Connection, Database
-    from permalog.filters import Filters
+    from permalog.postgres.database import Connection, Database
+    from permalog.reading.filters import Filters
     from permalog_server.allowance import Places
     from permalog_server.entry import Entry
 

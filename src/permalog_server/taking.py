@@ -9,7 +9,7 @@ from permalog_server.streaming import Stream
 
 if TYPE_CHECKING:
     from permalog.event import Source
-    from permalog.export_formats import ExportFormat
+    from permalog.reading.export_formats import ExportFormat
     from permalog_server.entry import Desk, Entry
 
 _MEDIA: Final[dict[ExportFormat, str]] = {

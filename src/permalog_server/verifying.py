@@ -13,12 +13,12 @@ from uuid import UUID
 import orjson
 import psycopg
 
-from permalog.database import Database
 from permalog.errors import InvalidQuery, PermalogError
-from permalog.findings import Broken
-from permalog.note import VerifierKey
-from permalog.verify_database import Given, SignedState, Verification, verify_database
-from permalog.verify_outside import place_of
+from permalog.postgres.database import Database
+from permalog.tlog.findings import Broken
+from permalog.tlog.note import VerifierKey
+from permalog.verifying.database import Given, SignedState, Verification, verify_database
+from permalog.verifying.outside import place_of
 from permalog_server.bundles import BROKEN, PROVEN, collecting_rarely, line_of, published_in
 from permalog_server.output import print_json
 from permalog_server.wiring import open_database, sealed_folder, signing_key
@@ -26,8 +26,8 @@ from permalog_server.wiring import open_database, sealed_folder, signing_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from permalog.verify_database import Progress
-    from permalog.witness_policy import WitnessPolicy
+    from permalog.tlog.witness_policy import WitnessPolicy
+    from permalog.verifying.database import Progress
     from permalog_server.wiring import Place
 
 _LONGEST: Final = 1_000_000

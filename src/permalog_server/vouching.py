@@ -15,14 +15,14 @@ import psycopg
 import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from permalog.anchor_folder import AnchorFolder
-from permalog.anchoring import AnchorLog, Failure, Step
-from permalog.cosigning import Round, Standing, collect, standing
-from permalog.database import Database
 from permalog.errors import InvalidPolicy, InvalidQuery, PermalogError
-from permalog.health import Check
-from permalog.sealing import may_seal
-from permalog.witness_policy import WitnessPolicy
+from permalog.postgres.database import Database
+from permalog.postgres.health import Check
+from permalog.sealing.sealer import may_seal
+from permalog.tlog.witness_policy import WitnessPolicy
+from permalog.witnessing.anchor_folder import AnchorFolder
+from permalog.witnessing.anchoring import AnchorLog, Failure, Step
+from permalog.witnessing.cosigning import Round, Standing, collect, standing
 from permalog_server.metrics import REGISTRY
 from permalog_server.outgoing import HttpPlace, ask_witness
 from permalog_server.wiring import settings, signing
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from permalog import Permalog
-    from permalog.anchoring import AnchorPlace
-    from permalog.signing import Signing
-    from permalog.witness_policy import WitnessAddress
+    from permalog.sealing.signing import Signing
+    from permalog.tlog.witness_policy import WitnessAddress
+    from permalog.witnessing.anchoring import AnchorPlace
     from permalog_server.wiring import Place
 
 _log: Final = structlog.get_logger("permalog.anchoring")

@@ -8,16 +8,16 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from permalog import embedded
 from permalog.catalogue import BUILT_IN, Catalogue
 from permalog.client import Permalog
 from permalog.event import Actor
-from permalog.keys import KeyFile
-from permalog.migrate import migrate
-from permalog.outside import SealedFolder
-from permalog.record import report_to_sentry
-from permalog.signing import Signing
-from permalog.spool_settings import SpoolSettings
+from permalog.postgres import embedded
+from permalog.postgres.migrate import migrate
+from permalog.recording.record import report_to_sentry
+from permalog.recording.spool_settings import SpoolSettings
+from permalog.sealing.keys import KeyFile
+from permalog.sealing.outside import SealedFolder
+from permalog.sealing.signing import Signing
 from permalog_server.settings import Settings
 from permalog_server.sql import steps
 from security_agent.actions import CATALOGUE

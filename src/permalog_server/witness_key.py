@@ -8,7 +8,7 @@ import secrets
 from typing import TYPE_CHECKING, Final
 
 from permalog.errors import Malformed, WitnessUnusable
-from permalog.note import COSIGNATURE, Cosigner, decode, encode
+from permalog.tlog.note import COSIGNATURE, Cosigner, decode, encode
 
 if TYPE_CHECKING:
     from pathlib import Path

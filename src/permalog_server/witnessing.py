@@ -11,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse, Response
 
 from permalog.errors import Refusal, WitnessRefused, WitnessUnusable
-from permalog.witness import MAX_REQUEST, Witness
+from permalog.tlog.witness import MAX_REQUEST, Witness
 from permalog_server.guard import Guard, Limits
 
 if TYPE_CHECKING:

@@ -12,14 +12,14 @@ import psycopg
 
 from permalog import Event, Owner
 from permalog.errors import InvalidEvent, NotAllowed, PermalogError, UnknownAction
-from permalog.store import Dated, Writer
+from permalog.recording.store import Dated, Writer
 from permalog_server.accounts import WRITE, Holder
 from permalog_server.bodies import document_of
 from permalog_server.problem import invalid
 
 if TYPE_CHECKING:
-    from permalog.database import Database, Writing
-    from permalog.store import Outcome
+    from permalog.postgres.database import Database, Writing
+    from permalog.recording.store import Outcome
     from permalog_server.entry import Entry, Visit
 
 MOST: Final = 1000

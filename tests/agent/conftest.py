@@ -8,7 +8,7 @@ import pytest
 from agent.placing import FREE, SECRET, SHOP, TILL, Place
 from github import ask, open_alert, standing_in
 from permalog.client import Permalog
-from permalog.migrate import migrate
+from permalog.postgres.migrate import migrate
 from permalog_server.sql import steps
 from permalog_server.wiring import ACTIONS
 from security_agent.actions import CATALOGUE

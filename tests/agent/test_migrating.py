@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import psycopg
 
-from permalog.migrate import Step, migrate
+from permalog.postgres.migrate import Step, migrate
 from permalog_server.sql import steps
 from permalog_server.wiring import ACTIONS
 

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import naive
-from permalog.anchor import (
+from permalog.errors import Malformed, NotProven, ProofCode, Refuted
+from permalog.tlog.anchor import (
     MAX_LEAVES,
     Anchor,
     AnchoredFact,
@@ -15,10 +16,9 @@ from permalog.anchor import (
     open_anchors,
     read_anchors,
 )
-from permalog.checkpoint import Checkpoint
-from permalog.errors import Malformed, NotProven, ProofCode, Refuted
-from permalog.merkle import leaf_hash
-from permalog.note import Cosigner, Ed25519Signer, encode
+from permalog.tlog.checkpoint import Checkpoint
+from permalog.tlog.merkle import leaf_hash
+from permalog.tlog.note import Cosigner, Ed25519Signer, encode
 
 PREFIX = "audit.example.com"
 ORIGIN = anchor_origin(PREFIX)

@@ -9,12 +9,12 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from permalog.anchor import Anchor, anchor_leaf, anchor_origin, open_anchors, read_anchors
-from permalog.anchor_folder import AnchorFolder
-from permalog.anchoring import AnchorLog, Failure
-from permalog.checkpoint import Checkpoint
-from permalog.database import Database
 from permalog.errors import AnchorConflict, DatabaseProblem, PublishFailed
+from permalog.postgres.database import Database
+from permalog.tlog.anchor import Anchor, anchor_leaf, anchor_origin, open_anchors, read_anchors
+from permalog.tlog.checkpoint import Checkpoint
+from permalog.witnessing.anchor_folder import AnchorFolder
+from permalog.witnessing.anchoring import AnchorLog, Failure
 from trees import PREFIX, SIGNER, Planted, some_leaves
 
 

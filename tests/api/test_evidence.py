@@ -10,9 +10,9 @@ import naive_bundle
 from bundles import SIGNER, contents_of
 from naive_sealing import seal
 from permalog import Actor, Event, Owner, Permalog, Resource
-from permalog.bundle import EVENTS
-from permalog.bundle_verifier import VerifiedBundle, verify_bundle
-from permalog.evidence import CREATED
+from permalog.evidence.bundle import EVENTS
+from permalog.evidence.gathering import CREATED
+from permalog.evidence.verifier import VerifiedBundle, verify_bundle
 from service import People, Site
 
 SAM = Actor.staff("s_1", email="sam@staff.example", name="Sam")

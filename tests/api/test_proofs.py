@@ -13,11 +13,11 @@ import pytest
 
 import naive
 from permalog import Actor, Event, Owner, Resource
-from permalog.checkpoint import TlogProof, verify_checkpoint
-from permalog.merkle import verify_consistency
-from permalog.note import Cosigner
-from permalog.tile import Tile
-from permalog.witness import AddCheckpoint
+from permalog.tlog.checkpoint import TlogProof, verify_checkpoint
+from permalog.tlog.merkle import verify_consistency
+from permalog.tlog.note import Cosigner
+from permalog.tlog.tile import Tile
+from permalog.tlog.witness import AddCheckpoint
 from service import People, Site, running, settle
 from trees import SIGNER, Planted, some_leaves
 

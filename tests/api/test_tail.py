@@ -15,8 +15,8 @@ import pytest
 
 from permalog import Actor, Event, Owner, Resource
 from permalog.errors import InvalidQuery
-from permalog.sealing import seal_now
-from permalog.tail import Position, read_tail
+from permalog.reading.tail import Position, read_tail
+from permalog.sealing.sealer import seal_now
 from permalog_server import tailing
 from permalog_server.app import TAILS_EACH
 from service import People, Site, process

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from calling import Command, LineMaker, Said
-from permalog.migrate import migrate
+from permalog.postgres.migrate import migrate
 from permalog_server import cli
 from permalog_server.sql import steps
 from permalog_server.wiring import ACTIONS

@@ -21,7 +21,7 @@ from psycopg.rows import dict_row
 
 from github import ALERTS, load_real, real_alerts, real_repositories, standing_in
 from permalog import Owner
-from permalog.migrate import migrate
+from permalog.postgres.migrate import migrate
 from permalog_server.sql import steps
 from permalog_server.standin import World
 from permalog_server.wiring import ACTIONS

@@ -15,13 +15,13 @@ from typing_extensions import override
 
 from calling import Command, LineMaker
 from permalog import Owner
-from permalog.anchor import Anchor, anchor_leaf, anchor_origin, open_anchors, read_anchors
-from permalog.anchor_folder import AnchorFolder
-from permalog.checkpoint import Checkpoint, TlogProof
-from permalog.database import Database
-from permalog.note import Cosigner, Note, VerifierKey
-from permalog.proofs import prove_event
-from permalog.witness import State, TrustedLog, Witness
+from permalog.postgres.database import Database
+from permalog.tlog.anchor import Anchor, anchor_leaf, anchor_origin, open_anchors, read_anchors
+from permalog.tlog.checkpoint import Checkpoint, TlogProof
+from permalog.tlog.note import Cosigner, Note, VerifierKey
+from permalog.tlog.witness import State, TrustedLog, Witness
+from permalog.witnessing.anchor_folder import AnchorFolder
+from permalog.witnessing.proofs import prove_event
 from permalog_server.witnessing import create_app
 
 OWNER = Owner.parse("org:5a3c1e00-0000-4000-8000-00000000000a")

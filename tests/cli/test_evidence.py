@@ -8,8 +8,8 @@ import pytest
 import naive_bundle
 from bundles import contents_of
 from calling import Command, LineMaker
-from permalog.bundle_verifier import verify_bundle
-from permalog.note import VerifierKey
+from permalog.evidence.verifier import verify_bundle
+from permalog.tlog.note import VerifierKey
 
 OWNER = ("--owner", "org:5a3c1e00-0000-4000-8000-00000000000a")
 

@@ -9,8 +9,8 @@ from typing_extensions import override
 
 from calling import Command, LineMaker
 from permalog import Owner
-from permalog.checkpoint import Checkpoint, log_origin
-from permalog.outside import SealedFolder
+from permalog.sealing.outside import SealedFolder
+from permalog.tlog.checkpoint import Checkpoint, log_origin
 
 OWNER = Owner.parse("org:5a3c1e00-0000-4000-8000-00000000000a")
 

@@ -7,8 +7,8 @@ import psycopg
 import pytest
 
 from calling import Command, LineMaker
-from permalog import health
-from permalog.health import examine
+from permalog.postgres import health
+from permalog.postgres.health import examine
 from permalog_server.wiring import ACTIONS
 from tampering import unguarded
 

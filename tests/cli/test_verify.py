@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from calling import Command, LineMaker
-from permalog.outside import SealedFolder
+from permalog.sealing.outside import SealedFolder
 from permalog_server.cli import run
 from tampering import unguarded
 

@@ -22,7 +22,7 @@ from permalog.client import Permalog
 from permalog.errors import ContentConflict, PermalogError
 from permalog.identity import Identity
 from permalog.ids import EPOCH, id_floor, id_time, microseconds
-from permalog.store import ids, refusal
+from permalog.recording.store import ids, refusal
 
 # The database is fresh for each test, and each example has logs of its own.
 shared_database = settings(

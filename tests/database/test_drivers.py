@@ -21,7 +21,7 @@ from asking import ask, value
 from permalog import Actor, Event, Owner, Personal, Resource
 from permalog.client import Permalog
 from permalog.errors import ContentConflict, InvalidEvent, UnknownAction
-from permalog.record import Receipt
+from permalog.recording.record import Receipt
 
 OWNER = Owner.user("u_1")
 

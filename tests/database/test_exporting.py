@@ -9,15 +9,16 @@ import psycopg
 import pytest
 
 from model import event_of
-from permalog import Actor, Event, Owner, Personal, stored
-from permalog import export as exports
+from permalog import Actor, Event, Owner, Personal
 from permalog.client import Permalog
-from permalog.cursor import OLDEST
 from permalog.errors import InvalidQuery
-from permalog.export import Exported, export, stream
-from permalog.filters import Filters
-from permalog.query import list_events
-from permalog.store import Dated
+from permalog.reading import export as exports
+from permalog.reading import stored
+from permalog.reading.cursor import OLDEST
+from permalog.reading.export import Exported, export, stream
+from permalog.reading.filters import Filters
+from permalog.reading.query import list_events
+from permalog.recording.store import Dated
 
 ADA = Actor.user("u_1", email="ada@acme.example")
 NOW = datetime.now(UTC)

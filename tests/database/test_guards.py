@@ -15,7 +15,7 @@ from permalog import Actor, Event, Owner, Resource
 from permalog.client import Permalog
 from permalog.errors import DatabaseProblem
 from permalog.ids import id_floor, microseconds
-from permalog.store import ids
+from permalog.recording.store import ids
 
 OWNER = Owner.user("u_1")
 GUARDED = ("event", "identity", "event_key", "log", "erased_actor", "catalogue")

@@ -6,9 +6,9 @@ import pytest
 import as_migrated
 from asking import composed
 from permalog.catalogue import BUILT_IN
-from permalog.findings import Finding, VerifyCode
-from permalog.migrate import migrate
-from permalog.verify_schema import EXPECTED, check_schema
+from permalog.postgres.migrate import migrate
+from permalog.tlog.findings import Finding, VerifyCode
+from permalog.verifying.schema import EXPECTED, check_schema
 
 
 def findings(url: str, *, has_roles: bool = True) -> list[Finding]:

@@ -14,8 +14,8 @@ import hostile
 import record_vectors as vectors
 from asking import ask, composed, value
 from permalog import Actor, Event, Owner, Resource
-from permalog.canonical import EventRow, leaf_hash, leaf_preimage
 from permalog.client import Permalog
+from permalog.tlog.canonical import EventRow, leaf_hash, leaf_preimage
 
 shared_database = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

@@ -17,11 +17,12 @@ import pytest
 import postgres15
 from actions import ACTIONS
 from asking import ask, value
-from permalog import Action, Actor, Catalogue, Event, Owner, Resource, embedded, migrate
+from permalog import Action, Actor, Catalogue, Event, Owner, Resource
 from permalog.catalogue import BUILT_IN
 from permalog.client import Permalog
 from permalog.errors import DatabaseProblem, MigrationFailed, UnsuitableDatabase
-from permalog.migrate import Step, check_suitable, pending, plan, script
+from permalog.postgres import embedded, migrate
+from permalog.postgres.migrate import Step, check_suitable, pending, plan, script
 from permalog.sql import HERE
 from servers import Server, as_user, on_database, run_on
 

@@ -17,14 +17,14 @@ from asking import ask, value
 from model import event_of
 from permalog import Action, Catalogue, Owner
 from permalog.client import Permalog
-from permalog.database import Database
 from permalog.errors import DatabaseProblem
-from permalog.findings import Finding
-from permalog.health import Check, examine
-from permalog.keeping import Keeper, KeepingThread
-from permalog.migrate import migrate
-from permalog.store import Dated, Writer
-from permalog.verify_schema import check_schema
+from permalog.postgres.database import Database
+from permalog.postgres.health import Check, examine
+from permalog.postgres.keeping import Keeper, KeepingThread
+from permalog.postgres.migrate import migrate
+from permalog.recording.store import Dated, Writer
+from permalog.tlog.findings import Finding
+from permalog.verifying.schema import check_schema
 
 OWNER = Owner.user("u_1")
 LONG_AGO = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)

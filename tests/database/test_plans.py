@@ -12,14 +12,14 @@ from asking import ask
 from model import event_of
 from permalog import Actor, Owner, Personal, Resource
 from permalog.client import Permalog
-from permalog.cursor import NEWEST, OLDEST
-from permalog.filters import Filters
-from permalog.query import get_event, list_events
-from permalog.searching import ROW
-from permalog.selection import select
+from permalog.reading.cursor import NEWEST, OLDEST
+from permalog.reading.filters import Filters
+from permalog.reading.query import get_event, list_events
+from permalog.reading.searching import ROW
+from permalog.reading.selection import select
+from permalog.reading.summary import summary
+from permalog.recording.store import Dated
 from permalog.sql import query
-from permalog.store import Dated
-from permalog.summary import summary
 
 LARGE = Owner.user("u_large")
 NOW = datetime.now(UTC)

@@ -16,12 +16,12 @@ from actions import ACTIONS
 from asking import ask, value
 from permalog import Owner
 from permalog.client import Permalog
-from permalog.cursor import NEWEST, OLDEST
-from permalog.filters import Filters
-from permalog.keeping import Keeper
-from permalog.partitions import Direction, nearest, partitions_of, span_of, within
-from permalog.searching import ROW, Search
-from permalog.selection import select
+from permalog.postgres.keeping import Keeper
+from permalog.reading.cursor import NEWEST, OLDEST
+from permalog.reading.filters import Filters
+from permalog.reading.partitions import Direction, nearest, partitions_of, span_of, within
+from permalog.reading.searching import ROW, Search
+from permalog.reading.selection import select
 from permalog.sql import query
 
 LARGE = Owner.user("u_large")

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from model import Lower, ModelLog, event_of, lower_of, summed
 from permalog import Actor, Event, Owner, Resource
 from permalog.client import Permalog
-from permalog.cursor import cursor_at
-from permalog.export import export
-from permalog.export_formats import COLUMNS, restored
-from permalog.filters import Filters
-from permalog.query import Page, get_event, list_events
-from permalog.store import Dated, Writer
-from permalog.summary import summary
+from permalog.reading.cursor import cursor_at
+from permalog.reading.export import export
+from permalog.reading.export_formats import COLUMNS, restored
+from permalog.reading.filters import Filters
+from permalog.reading.query import Page, get_event, list_events
+from permalog.reading.summary import summary
+from permalog.recording.store import Dated, Writer
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 # Few letters, so that texts meet: cases, a sigma, what LIKE and JSON treat apart, what spreadsheets run.

@@ -26,8 +26,8 @@ from line import Line
 from permalog import Actor, Event, Owner, Resource
 from permalog.client import Permalog
 from permalog.errors import ContentConflict, InvalidEvent, RecorderFull
-from permalog.record import Failure, Recorder, report_to_sentry
-from permalog.spool_settings import SpoolSettings
+from permalog.recording.record import Failure, Recorder, report_to_sentry
+from permalog.recording.spool_settings import SpoolSettings
 
 OWNER = Owner.user("u_1")
 

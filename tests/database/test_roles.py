@@ -14,7 +14,7 @@ from asking import ask, composed
 from permalog import Actor, Event, Owner, Personal, Resource
 from permalog.client import Permalog
 from permalog.ids import microseconds
-from permalog.store import ids
+from permalog.recording.store import ids
 
 ROLES = [
     "permalog_writer",

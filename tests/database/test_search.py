@@ -10,13 +10,13 @@ import pytest
 
 from model import event_of
 from permalog import Actor, Owner, Personal, Resource
-from permalog import query as queries
 from permalog.client import Permalog
 from permalog.errors import EventNotFound, InvalidCursor, InvalidQuery
-from permalog.filters import Filters
-from permalog.query import get_event, list_events
-from permalog.store import Dated
-from permalog.summary import summary
+from permalog.reading import query as queries
+from permalog.reading.filters import Filters
+from permalog.reading.query import get_event, list_events
+from permalog.reading.summary import summary
+from permalog.recording.store import Dated
 
 OWNER = Owner.user("u_1")
 NOW = datetime.now(UTC) - timedelta(hours=1)

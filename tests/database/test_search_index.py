@@ -11,15 +11,16 @@ import pytest
 
 from asking import ask, value
 from model import event_of
-from permalog import Actor, Owner, Personal, Resource, partitions, query, searching
+from permalog import Actor, Owner, Personal, Resource
 from permalog.client import Permalog
-from permalog.cursor import NEWEST
-from permalog.filters import Filters
-from permalog.keeping import Keeper
-from permalog.partitions import Partition, Stretch, nearest, within
-from permalog.searching import Search, stretches
-from permalog.selection import select
-from permalog.store import Dated, Writer
+from permalog.postgres.keeping import Keeper
+from permalog.reading import partitions, query, searching
+from permalog.reading.cursor import NEWEST
+from permalog.reading.filters import Filters
+from permalog.reading.partitions import Partition, Stretch, nearest, within
+from permalog.reading.searching import Search, stretches
+from permalog.reading.selection import select
+from permalog.recording.store import Dated, Writer
 
 MINE, OTHERS = Owner.user("u_1"), Owner.user("u_2")
 LONG_AGO = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)

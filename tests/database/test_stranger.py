@@ -24,13 +24,13 @@ from actions import ACTIONS
 from asking import ask, composed
 from permalog import Actor, Event, Owner, Personal, Resource
 from permalog.client import Permalog
-from permalog.database import Database
-from permalog.keys import KeyFile
-from permalog.migrate import migrate
-from permalog.outside import SealedFolder
-from permalog.sealing import seal_now
-from permalog.signing import Signing
-from permalog.store import Dated
+from permalog.postgres.database import Database
+from permalog.postgres.migrate import migrate
+from permalog.recording.store import Dated
+from permalog.sealing.keys import KeyFile
+from permalog.sealing.outside import SealedFolder
+from permalog.sealing.sealer import seal_now
+from permalog.sealing.signing import Signing
 from security_agent.actions import CATALOGUE
 
 STREAM = Path(__file__).parents[3] / "shared" / "data" / "event_stream.py"

@@ -11,18 +11,20 @@ import pytest
 import tampering
 from actions import ACTIONS
 from asking import composed
-from permalog import Owner, verify_alongside, verify_tree
+from permalog import Owner
 from permalog.client import Permalog
-from permalog.database import Database
 from permalog.errors import DatabaseProblem
-from permalog.findings import Broken, VerifyCode
-from permalog.keys import KeyFile
-from permalog.note import Cosigner, Note
-from permalog.outside import SealedFolder
-from permalog.sealing import seal_now
-from permalog.signing import Signing
-from permalog.verify_database import Given, Progress, SignedState, Verification, verify_database
-from permalog.witness_policy import WitnessAddress, WitnessPolicy
+from permalog.postgres.database import Database
+from permalog.sealing.keys import KeyFile
+from permalog.sealing.outside import SealedFolder
+from permalog.sealing.sealer import seal_now
+from permalog.sealing.signing import Signing
+from permalog.tlog.findings import Broken, VerifyCode
+from permalog.tlog.note import Cosigner, Note
+from permalog.tlog.witness_policy import WitnessAddress, WitnessPolicy
+from permalog.verifying import alongside as verify_alongside
+from permalog.verifying import tree as verify_tree
+from permalog.verifying.database import Given, Progress, SignedState, Verification, verify_database
 from servers import as_user, run_on
 from tampering import ACME, BETA, PREFIX, SIGNER, unguarded
 

@@ -15,7 +15,7 @@ def sealed(log: Permalog, database: str) -> Sealed:
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tile a transaction, five events a round trip, three identities a query, four commitments in memory."""
-    monkeypatch.setattr("permalog.evidence._TILES", 1)
-    monkeypatch.setattr("permalog.evidence._FETCHED", 5)
-    monkeypatch.setattr("permalog.evidence._OPENED", 3)
-    monkeypatch.setattr("permalog.evidence._HELD", 4)
+    monkeypatch.setattr("permalog.evidence.gathering._TILES", 1)
+    monkeypatch.setattr("permalog.evidence.gathering._FETCHED", 5)
+    monkeypatch.setattr("permalog.evidence.gathering._OPENED", 3)
+    monkeypatch.setattr("permalog.evidence.gathering._HELD", 4)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import naive_bundle
-import permalog.bundle_events
+import permalog.evidence.events
 from bundles import (
     LOG,
     ORGANIZATION,
@@ -25,14 +25,24 @@ from bundles import (
     packed,
     resigned,
 )  # fmt: skip
-from permalog.bundle import CHECKPOINT, EVENTS, IDENTITIES, LEAVES, MANIFEST, MEMBERS, README, SIGNATURE, BundleOwner
-from permalog.bundle_verifier import VerifiedBundle, inspect_bundle, verify_bundle
-from permalog.bundle_zip import Packing, read_directory, unpacked, zipped
-from permalog.checkpoint import Checkpoint, log_origin
 from permalog.errors import BundleCode, NotProven, ProofCode
-from permalog.findings import Finding
+from permalog.evidence.archive import Packing, read_directory, unpacked, zipped
+from permalog.evidence.bundle import (
+    CHECKPOINT,
+    EVENTS,
+    IDENTITIES,
+    LEAVES,
+    MANIFEST,
+    MEMBERS,
+    README,
+    SIGNATURE,
+    BundleOwner,
+)
+from permalog.evidence.verifier import VerifiedBundle, inspect_bundle, verify_bundle
 from permalog.ids import log_id_of
-from permalog.note import VerifierKey
+from permalog.tlog.checkpoint import Checkpoint, log_origin
+from permalog.tlog.findings import Finding
+from permalog.tlog.note import VerifierKey
 from record_vectors import table_of
 
 KEY = SIGNER.key
@@ -412,8 +422,8 @@ def test_what_was_not_signed_is_not_unpacked_and_the_rest_is_looked_at() -> None
 @pytest.fixture
 def helper(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second process takes its part, and the smallest parts there are."""
-    monkeypatch.setattr(permalog.bundle_events, "_HELPED_FROM", 0)
-    monkeypatch.setattr(permalog.bundle_events, "_SENT", 3)
+    monkeypatch.setattr(permalog.evidence.events, "_HELPED_FROM", 0)
+    monkeypatch.setattr(permalog.evidence.events, "_SENT", 3)
 
 
 @pytest.mark.usefixtures("helper")

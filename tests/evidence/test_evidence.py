@@ -14,19 +14,19 @@ from typing import Any
 import pytest
 
 import naive_bundle
-import permalog.evidence
+import permalog.evidence.gathering
 from bundles import SIGNER, STRANGER, contents_of
 from evidence_logs import AUDITOR, COUNT, NOW, OWNER, PEOPLE, STAFF, Sealed, event, moment, verified
 from permalog import Event, Owner, Resource
-from permalog.bundle import EVENTS, IDENTITIES, LEAVES, MANIFEST
-from permalog.bundle_verifier import verify_bundle
-from permalog.bundle_writer import BundleWriter
-from permalog.commitments import Commitments
-from permalog.database import Database
 from permalog.errors import BundleCode, DatabaseProblem, InvalidQuery, NoEvidence, NotProven, ProofCode
-from permalog.evidence import CREATED, Wanted, evidence
+from permalog.evidence.bundle import EVENTS, IDENTITIES, LEAVES, MANIFEST
+from permalog.evidence.gathering import CREATED, Wanted, evidence
+from permalog.evidence.verifier import verify_bundle
+from permalog.evidence.writer import BundleWriter
 from permalog.identity import Identity
-from permalog.merkle import leaf_hash
+from permalog.postgres.database import Database
+from permalog.tlog.commitments import Commitments
+from permalog.tlog.merkle import leaf_hash
 from permalog.viewer import Viewer
 
 PERIOD: dict[str, Any] = {"start": moment(10), "end": moment(40)}
@@ -346,7 +346,7 @@ def test_no_file_is_left_open_when_a_writer_fails(monkeypatch: pytest.MonkeyPatc
     def fail(*_: object) -> None:
         raise OSError("no space")
 
-    monkeypatch.setattr(permalog.evidence, "_new_file", new_file)
+    monkeypatch.setattr(permalog.evidence.gathering, "_new_file", new_file)
     monkeypatch.setattr(BundleWriter, "event", fail)
     with pytest.raises(OSError, match="no space"):
         sealed.bundle()

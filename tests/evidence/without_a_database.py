@@ -15,8 +15,8 @@ def refuse(event: str, arguments: tuple[object, ...]) -> None:
 
 sys.addaudithook(refuse)
 
-from permalog.bundle_verifier import verify_bundle  # noqa: E402
-from permalog.note import VerifierKey  # noqa: E402
+from permalog.evidence.verifier import verify_bundle  # noqa: E402
+from permalog.tlog.note import VerifierKey  # noqa: E402
 
 key = VerifierKey.parse(sys.argv[1])
 for name in sys.argv[2:]:

@@ -15,8 +15,8 @@ from hypothesis import given
 
 from bundles import SIGNER
 from hostile import payloads
-from permalog.bundle_verifier import verify_bundle
-from permalog.checkpoint import TlogProof
+from permalog.evidence.verifier import verify_bundle
+from permalog.tlog.checkpoint import TlogProof
 from permalog_server.pages.differences import MOST, differences, lines_of
 from sampled import HOSTILE, SECRETS, Filled, fill
 from service import Site

@@ -510,7 +510,7 @@ def test_no_event_gets_into_a_log_that_is_being_removed(
 
 def test_a_transaction_that_is_left_open_is_named(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(service)
-    monkeypatch.setattr("permalog.forgetting.bar_user.__kwdefaults__", {"wait": 0.2})
+    monkeypatch.setattr("permalog.erasing.forgetting.bar_user.__kwdefaults__", {"wait": 0.2})
     with psycopg.connect(service.url) as own:
         service.log.record(late(), connection=own)
         with pytest.raises(DatabaseProblem, match=f"process {own.info.backend_pid} of the database"):

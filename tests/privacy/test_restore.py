@@ -12,8 +12,8 @@ import histories
 from everywhere import everything_in, rows_of
 from permalog import Actor, Event, Owner, Personal, Resource
 from permalog.client import Permalog
-from permalog.embedded_host import programs
 from permalog.errors import InvalidEvent
+from permalog.postgres.embedded_host import programs
 from permalog_server.accounts import Accounts
 from permalog_server.forgetting import Office
 from postgres15 import programs as programs15

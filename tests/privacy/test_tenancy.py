@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import histories
 from histories import Request, Step
 from permalog import Actor, Owner
-from permalog.cursor import cursor_at
-from permalog.filters import Filters
+from permalog.reading.cursor import cursor_at
+from permalog.reading.filters import Filters
 from services import Service
 
 MINE = UUID("7d1f8a52-6c0e-4a53-9f0e-2b1a5c3d4e5f")

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from permalog.database import Database
-from permalog.keys import KeyFile
-from permalog.outside import SealedFolder
-from permalog.signing import Signing
+from permalog.postgres.database import Database
+from permalog.sealing.keys import KeyFile
+from permalog.sealing.outside import SealedFolder
+from permalog.sealing.signing import Signing
 
 ORIGIN = "audit.example.com"
 

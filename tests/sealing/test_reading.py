@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from permalog import Actor, Event, Owner, Permalog, Resource
-from permalog.database import Database
-from permalog.filters import EVERYTHING, Filters
-from permalog.sealing import seal_now
-from permalog.signing import Signing
-from permalog.store import Dated
-from permalog.summary import Summary, summary
+from permalog.postgres.database import Database
+from permalog.reading.filters import EVERYTHING, Filters
+from permalog.reading.summary import Summary, summary
+from permalog.recording.store import Dated
+from permalog.sealing.sealer import seal_now
+from permalog.sealing.signing import Signing
 from permalog.viewer import Viewer
 from proving import leaves_of
 

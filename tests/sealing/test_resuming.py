@@ -14,22 +14,22 @@ from psycopg.conninfo import conninfo_to_dict
 from actions import ACTIONS
 from asking import value
 from permalog import Actor, Event, Owner, Permalog, Resource
-from permalog.bundle_verifier import verify_bundle
-from permalog.canonical import EventRow, leaf_preimage
-from permalog.checkpoint import Checkpoint, log_origin
-from permalog.database import Database
 from permalog.errors import RefusedBecause
-from permalog.findings import VerifyCode
-from permalog.keys import KeyFile
-from permalog.merkle import leaf_hash
-from permalog.outside import SealedFolder
-from permalog.proofs import prove_event
+from permalog.evidence.verifier import verify_bundle
+from permalog.postgres.database import Database
+from permalog.reading.tail import Position, read_tail
+from permalog.recording.store import Dated
 from permalog.resuming import RESUMED, Resumed, resume_after_restore
-from permalog.sealing import seal_now
-from permalog.signing import Signing, link
-from permalog.store import Dated
-from permalog.tail import Position, read_tail
-from permalog.verify_database import Given, SignedState, Verification, verify_database
+from permalog.sealing.keys import KeyFile
+from permalog.sealing.outside import SealedFolder
+from permalog.sealing.sealer import seal_now
+from permalog.sealing.signing import Signing, link
+from permalog.tlog.canonical import EventRow, leaf_preimage
+from permalog.tlog.checkpoint import Checkpoint, log_origin
+from permalog.tlog.findings import VerifyCode
+from permalog.tlog.merkle import leaf_hash
+from permalog.verifying.database import Given, SignedState, Verification, verify_database
+from permalog.witnessing.proofs import prove_event
 from proving import ROWS, check_tree
 from tampering import unguarded
 

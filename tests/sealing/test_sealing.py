@@ -9,11 +9,11 @@ import pytest
 
 from asking import ask, value
 from permalog import Actor, Event, Owner, Permalog, Resource
-from permalog.canonical import EventRow, leaf_preimage
-from permalog.database import Database
-from permalog.sealing import Sealer, SealingThread, backlog, seal_now
-from permalog.signing import Signing
-from permalog.store import Dated
+from permalog.postgres.database import Database
+from permalog.recording.store import Dated
+from permalog.sealing.sealer import Sealer, SealingThread, backlog, seal_now
+from permalog.sealing.signing import Signing
+from permalog.tlog.canonical import EventRow, leaf_preimage
 from proving import check_log, leaves_of
 
 ACME, NORTH = Owner.user("u_acme"), Owner.user("u_north")
@@ -136,7 +136,7 @@ def test_an_event_of_which_no_leaf_can_be_made_waits_and_is_reported(
 
     record(log, 10)
     with monkeypatch.context() as patch:
-        patch.setattr("permalog.growing.leaf_preimage", picky)
+        patch.setattr("permalog.sealing.growing.leaf_preimage", picky)
         sealer = Sealer(sealed, signing, rows=4)
         while sealer.pass_over():
             pass

@@ -7,8 +7,8 @@ import pytest
 
 from actions import ACTIONS
 from permalog.client import Permalog
-from permalog.record import Failure
-from permalog.spool_settings import SpoolSettings
+from permalog.recording.record import Failure
+from permalog.recording.spool_settings import SpoolSettings
 from spooling import Opened
 
 
@@ -42,5 +42,5 @@ def opened(database: str, place: Path, failures: list[Failure]) -> Iterator[Open
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Spools of the dead are looked for all the time."""
-    monkeypatch.setattr("permalog.drain.ADOPT_SECONDS", 0.0)
+    monkeypatch.setattr("permalog.recording.drain.ADOPT_SECONDS", 0.0)
     return lambda: None

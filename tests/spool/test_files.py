@@ -8,12 +8,12 @@ from typing import Literal
 
 import pytest
 
-from permalog import frames
 from permalog.errors import RecorderFull, SpoolProblem
-from permalog.quarantine import Quarantine, kept_in
-from permalog.spool import Source, Spool
-from permalog.spool_files import HEAD_BYTES, SEGMENT_BYTES, Home, Segment, homes_in, private_folder
-from permalog.spool_settings import SpoolSettings, place_of
+from permalog.recording import frames
+from permalog.recording.quarantine import Quarantine, kept_in
+from permalog.recording.spool import Source, Spool
+from permalog.recording.spool_files import HEAD_BYTES, SEGMENT_BYTES, Home, Segment, homes_in, private_folder
+from permalog.recording.spool_settings import SpoolSettings, place_of
 from spooling import everything_in, segments, until
 
 
@@ -209,7 +209,7 @@ def test_what_is_drained_leaves_the_disk_after_a_while(
         spool.settled(work[0], work[1].end)
     spool.tidy()
     assert len(segments(place)) == 1, "more may come at once"
-    monkeypatch.setattr("permalog.spool.IDLE_SECONDS", -1.0)
+    monkeypatch.setattr("permalog.recording.spool.IDLE_SECONDS", -1.0)
     spool.tidy()
     assert segments(place) == []
     fill(spool, 1)
@@ -225,7 +225,7 @@ def test_events_are_brought_to_disk(place: Path, monkeypatch: pytest.MonkeyPatch
         synced.append(os.fstat(fd).st_size)
         real(fd)
 
-    monkeypatch.setattr("permalog.spool.os.fdatasync", noting)
+    monkeypatch.setattr("permalog.recording.spool.os.fdatasync", noting)
     spool = Spool(place / "db-writer", SpoolSettings(place, fsync=fsync))
     fill(spool, 3)
     until(lambda: segments(place)[0].stat().st_size in synced)
@@ -240,7 +240,7 @@ def test_a_disk_that_cannot_be_relied_on_is_told_at_once(place: Path, monkeypatc
     spool = Spool(place, SpoolSettings(place, fsync="each"))
     fill(spool, 1)
     with monkeypatch.context() as patched:
-        patched.setattr("permalog.spool.os.fdatasync", broken)
+        patched.setattr("permalog.recording.spool.os.fdatasync", broken)
         with pytest.raises(SpoolProblem, match="Input/output error"):
             fill(spool, 1)
     fill(spool, 1)
@@ -297,7 +297,7 @@ def test_without_a_setting_it_is_where_a_user_keeps_state(tmp_path: Path, monkey
     def refused(*_: object) -> bool:
         return False
 
-    monkeypatch.setattr("permalog.spool_settings.os.access", refused)
+    monkeypatch.setattr("permalog.recording.spool_settings.os.access", refused)
     assert SpoolSettings().folder().name == f"permalog-{os.getuid()}"
 
 

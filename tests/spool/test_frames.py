@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from permalog import frames
-from permalog.frames import DAMAGED, GIVEN, VOID
+from permalog.recording import frames
+from permalog.recording.frames import DAMAGED, GIVEN, VOID
 
 PARTS = st.binary(max_size=40)
 

@@ -25,13 +25,13 @@ from line import Line
 from own_server import OwnServer, own_server
 from permalog.catalogue import BUILT_IN
 from permalog.client import Permalog
-from permalog.database import Database
 from permalog.errors import RecorderFull, SpoolProblem
-from permalog.health import examine
-from permalog.migrate import migrate
-from permalog.record import Failure
-from permalog.spool_health import examine_spools
-from permalog.spool_settings import SpoolSettings
+from permalog.postgres.database import Database
+from permalog.postgres.health import examine
+from permalog.postgres.migrate import migrate
+from permalog.recording.record import Failure
+from permalog.recording.spool_health import examine_spools
+from permalog.recording.spool_settings import SpoolSettings
 from permalog_server.metrics import RecorderMetrics
 from permalog_server.sql import steps
 from servers import on_database, run_on
@@ -306,7 +306,7 @@ def test_a_clock_that_is_set_back_loses_nothing(opened: Opened, database: str, m
         def now(cls, tz: tzinfo | None = None) -> Self:
             return super().now(tz) - back
 
-    monkeypatch.setattr("permalog.record.datetime", Clock)
+    monkeypatch.setattr("permalog.recording.record.datetime", Clock)
     log = opened()
     log.record(event(0))
     back = timedelta(hours=3)
@@ -328,7 +328,7 @@ def test_the_doctor_says_for_how_long_events_have_waited(
     own.stop("immediate")
     log.record(event(1))
     assert doctor(database, place)["waiting events"].startswith("ok: 1 events wait in 1 spools, the oldest for ")
-    monkeypatch.setattr("permalog.spool_health._LONG_SECONDS", 0)
+    monkeypatch.setattr("permalog.recording.spool_health._LONG_SECONDS", 0)
     assert doctor(database, place)["waiting events"].startswith("wrong: 1 events wait in 1 spools, the oldest for ")
     own.start()
     assert log.flush(60)

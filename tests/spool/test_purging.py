@@ -10,7 +10,7 @@ from asking import ask, value
 from permalog import Actor, Event, Owner, Personal, Resource
 from permalog.client import Permalog
 from permalog.errors import SpoolProblem
-from permalog.record import Failure
+from permalog.recording.record import Failure
 from spooling import Opened, event, everything_in, quarantined, run, segments, until
 
 ORGANIZATION = UUID("7d1f8a52-6c0e-4a53-9f0e-2b1a5c3d4e5f")

@@ -14,17 +14,17 @@ import pytest
 from actions import ACTIONS
 from asking import ask, composed, value
 from line import Line
-from permalog import embedded
 from permalog.catalogue import BUILT_IN
 from permalog.client import Permalog
 from permalog.errors import DatabaseProblem, InvalidEvent, SpoolProblem
-from permalog.keys import KeyFile
-from permalog.migrate import migrate
-from permalog.outside import SealedFolder
-from permalog.record import Failure
-from permalog.sealing import seal_now
-from permalog.signing import Signing
-from permalog.spool_settings import SpoolSettings
+from permalog.postgres import embedded
+from permalog.postgres.migrate import migrate
+from permalog.recording.record import Failure
+from permalog.recording.spool_settings import SpoolSettings
+from permalog.sealing.keys import KeyFile
+from permalog.sealing.outside import SealedFolder
+from permalog.sealing.sealer import seal_now
+from permalog.sealing.signing import Signing
 from spooling import Opened, event, numbers, quarantined, run, segments, start, until
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -446,7 +446,7 @@ def make_connections_fail(database: str) -> Callable[[], None]:
 
 
 def test_the_doctor_tells_the_truth(opened: Opened, database: str, place: Path) -> None:
-    from permalog.spool_health import examine_spools  # noqa: PLC0415
+    from permalog.recording.spool_health import examine_spools  # noqa: PLC0415
 
     settings = SpoolSettings(place, limit=1)
     found = {check.name: check for check in examine_spools(database, settings)}

@@ -15,8 +15,14 @@ import pytest
 
 from attacks import Attack
 from matrix import ALL, Known, attack, codes
-from permalog import verify, verify_database, verify_outside, verify_rows, verify_schema, verify_times, verify_tree
-from permalog.findings import NOTICES, Finding, VerifyCode
+from permalog.tlog.findings import NOTICES, Finding, VerifyCode
+from permalog.verifying import database as verify_database
+from permalog.verifying import outside as verify_outside
+from permalog.verifying import rows as verify_rows
+from permalog.verifying import rules as verify
+from permalog.verifying import schema as verify_schema
+from permalog.verifying import times as verify_times
+from permalog.verifying import tree as verify_tree
 from tampering import Connection
 
 _VERIFIER = (verify, verify_database, verify_outside, verify_rows, verify_schema, verify_times, verify_tree)

@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 
 from asking import value
-from permalog.migrate import migrate
+from permalog.postgres.migrate import migrate
 from permalog_server.wiring import ACTIONS
 
 HERE = Path(__file__).parent

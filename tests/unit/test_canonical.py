@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import naive
-from permalog import canonical
-from permalog.canonical import EventRow, jcs, leaf_hash, leaf_preimage, read_preimage, read_preimages
+from permalog.tlog import canonical
+from permalog.tlog.canonical import EventRow, jcs, leaf_hash, leaf_preimage, read_preimage, read_preimages
 
 ROW = EventRow(
     "e152bb82-5527-8d8b-8ded-3f5737b427b3",

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import naive
-from permalog.checkpoint import Checkpoint, TlogProof, check_origin, log_origin, verify_checkpoint
 from permalog.errors import NotProven, ProofCode
-from permalog.merkle import EMPTY_ROOT, MAX_SIZE, leaf_hash
-from permalog.note import Cosigner, Ed25519Signer, Note, encode, signed
+from permalog.tlog.checkpoint import Checkpoint, TlogProof, check_origin, log_origin, verify_checkpoint
+from permalog.tlog.merkle import EMPTY_ROOT, MAX_SIZE, leaf_hash
+from permalog.tlog.note import Cosigner, Ed25519Signer, Note, encode, signed
 
 LOG_ID = UUID("e152bb82-5527-8d8b-8ded-3f5737b427b3")
 ORIGIN = f"audit.example.com/log/{LOG_ID}"

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from permalog import Owner
-from permalog.cursor import cursor_at, position_of
 from permalog.errors import InvalidCursor
-from permalog.filters import Filters
+from permalog.reading.cursor import cursor_at, position_of
+from permalog.reading.filters import Filters
 
 LOG = Owner.user("u_1").log_id
 PLACE = UUID("01a059d6-278c-7000-9355-e168d780e725")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from permalog import Event, Owner
 from permalog.errors import InvalidQuery
-from permalog.export_formats import COLUMNS, format_of, harmless, restored
-from permalog.stored import Row, StoredEvent
+from permalog.reading.export_formats import COLUMNS, format_of, harmless, restored
+from permalog.reading.stored import Row, StoredEvent
 
 OWNER = Owner.organization("1d62e659-0ba7-5961-aa6d-a08e37678a01")
 hostile = st.text("=+-@\t\r\n'\",; aé\N{GRINNING FACE}\u2028\x0b\ufeff", min_size=1, max_size=6)

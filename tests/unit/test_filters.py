@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from permalog.errors import InvalidQuery
-from permalog.filters import Filters
+from permalog.reading.filters import Filters
 
 
 @pytest.mark.parametrize(

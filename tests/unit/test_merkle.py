@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import naive
 from permalog.errors import Malformed, NotProven, ProofCode, Refuted
-from permalog.merkle import (
+from permalog.tlog.merkle import (
     EMPTY_ROOT,
     MAX_SIZE,
     Closing,

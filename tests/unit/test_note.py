@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from permalog.errors import NotProven, ProofCode
-from permalog.note import (
+from permalog.tlog.note import (
     COSIGNATURE,
     ED25519,
     MAX_BYTES,

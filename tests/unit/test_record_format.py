@@ -6,9 +6,9 @@ import pytest
 
 import naive
 import record_vectors as vectors
-from permalog.canonical import EventRow, leaf_hash
-from permalog.checkpoint import TlogProof, verify_checkpoint
-from permalog.note import VerifierKey
+from permalog.tlog.canonical import EventRow, leaf_hash
+from permalog.tlog.checkpoint import TlogProof, verify_checkpoint
+from permalog.tlog.note import VerifierKey
 
 
 @pytest.mark.parametrize("name", sorted(vectors.BLOCKS))

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from permalog.leaf_places import LeafPlace
-from permalog.selection import _is_written_alike
-from permalog.stored import Person, Row, Stored
+from permalog.reading.leaf_places import LeafPlace
+from permalog.reading.selection import _is_written_alike
+from permalog.reading.stored import Person, Row, Stored
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_a_needle_is_written_alike_unless_json_or_a_locale_changes_it(needle: st
 
 
 def test_rows_are_put_together_by_position() -> None:
-    """`permalog.stored` relies on it, for speed."""
+    """`permalog.reading.stored` relies on it, for speed."""
     assert Row._fields[:8] == Stored._fields[:8]
     assert Stored._fields[8] == "identity"
     assert Row._fields[8:12] == ("actor_email", "actor_name", *Person._fields[4:6])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import naive
 from permalog.errors import NotProven, ProofCode
-from permalog.merkle import (
+from permalog.tlog.merkle import (
     MAX_SIZE,
     Frontier,
     Node,
@@ -22,7 +22,7 @@ from permalog.merkle import (
     verify_inclusion,
     verify_range,
 )
-from permalog.tile import Tile, node_reader, partial_tiles, tile_hashes, tile_with, tiles_changed, tiles_needed
+from permalog.tlog.tile import Tile, node_reader, partial_tiles, tile_hashes, tile_with, tiles_changed, tiles_needed
 
 LARGEST = 70_000
 

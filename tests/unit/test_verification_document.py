@@ -6,8 +6,8 @@ import os
 import re
 from pathlib import Path
 
-from permalog import findings
-from permalog.findings import NOTICES, VerifyCode
+from permalog.tlog import findings
+from permalog.tlog.findings import NOTICES, VerifyCode
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "verification.md"
 MARKS = ("<!-- codes: made by tests/unit/test_verification_document.py -->", "<!-- end of codes -->")

@@ -8,14 +8,14 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from permalog.checkpoint import verify_checkpoint
-from permalog.cosigning import Answer, collect, standing
-from permalog.database import Database
 from permalog.errors import InvalidPolicy, Refusal, WitnessRefused, WitnessUnreachable
-from permalog.note import Cosigner, VerifierKey
-from permalog.proofs import Tree
-from permalog.witness import State, TrustedLog, Witness
-from permalog.witness_policy import WitnessAddress, WitnessPolicy
+from permalog.postgres.database import Database
+from permalog.tlog.checkpoint import verify_checkpoint
+from permalog.tlog.note import Cosigner, VerifierKey
+from permalog.tlog.witness import State, TrustedLog, Witness
+from permalog.tlog.witness_policy import WitnessAddress, WitnessPolicy
+from permalog.witnessing.cosigning import Answer, collect, standing
+from permalog.witnessing.proofs import Tree
 from trees import SIGNER, Planted, some_leaves
 
 STATUS = {

@@ -16,10 +16,10 @@ import pytest
 
 import naive
 from calling import Said
-from permalog.checkpoint import Checkpoint
-from permalog.merkle import leaf_hash, root_of
-from permalog.note import Ed25519Signer, Note, VerifierKey
-from permalog.witness import MAX_REQUEST, AddCheckpoint, State, read_cosignature
+from permalog.tlog.checkpoint import Checkpoint
+from permalog.tlog.merkle import leaf_hash, root_of
+from permalog.tlog.note import Ed25519Signer, Note, VerifierKey
+from permalog.tlog.witness import MAX_REQUEST, AddCheckpoint, State, read_cosignature
 
 PREFIX = "audit.example.com"
 ORIGIN = f"{PREFIX}/anchor"

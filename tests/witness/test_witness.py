@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import naive
-from permalog.checkpoint import Checkpoint
 from permalog.errors import Malformed, NotProven, ProofCode, Refusal, Refuted, WitnessRefused, WitnessUnusable
-from permalog.merkle import EMPTY_ROOT, leaf_hash
-from permalog.note import Cosigner, Ed25519Signer, Note, VerifierKey, encode
-from permalog.witness import AddCheckpoint, State, TrustedLog, Witness, read_cosignature
+from permalog.tlog.checkpoint import Checkpoint
+from permalog.tlog.merkle import EMPTY_ROOT, leaf_hash
+from permalog.tlog.note import Cosigner, Ed25519Signer, Note, VerifierKey, encode
+from permalog.tlog.witness import AddCheckpoint, State, TrustedLog, Witness, read_cosignature
 
 PREFIX = "audit.example.com"
 ORIGIN = f"{PREFIX}/log/e152bb82-5527-8d8b-8ded-3f5737b427b3"
@@ -213,8 +213,8 @@ def test_of_all_forks_that_come_at_once_one_is_cosigned(tmp_path: Path) -> None:
 GROW = """
 import sys
 from pathlib import Path
-from permalog.note import Cosigner
-from permalog.witness import State, TrustedLog, Witness
+from permalog.tlog.note import Cosigner
+from permalog.tlog.witness import State, TrustedLog, Witness
 
 folder, key, bodies = sys.argv[1:]
 one = Witness(Cosigner("witness.example/w1", bytes(range(64, 96))), State(Path(folder)), [TrustedLog.parse(key)])

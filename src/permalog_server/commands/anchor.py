@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from permalog.database import Database
 from permalog.errors import KeyUnusable, PermalogError
+from permalog.postgres.database import Database
 from permalog_server import logs
 from permalog_server.commands.options import Json
 from permalog_server.output import print_json

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from permalog.sealing import seal_now
-from permalog.store import Dated
+from permalog.recording.store import Dated
+from permalog.sealing.sealer import seal_now
 from permalog_server.accounts import Accounts
 from permalog_server.administration import Administration
 from permalog_server.app import create_app
@@ -35,7 +35,7 @@ from security_agent.agent import Agent
 
 if TYPE_CHECKING:
     from permalog.client import Permalog
-    from permalog.keys import Keys
+    from permalog.sealing.keys import Keys
     from permalog_server.sample_agent import Toured
     from permalog_server.standin import StandIn, World
     from security_agent.github import GitHub

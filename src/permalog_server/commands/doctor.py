@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from permalog.health import examine
-from permalog.spool_health import examine_spools
+from permalog.postgres.health import examine
+from permalog.recording.spool_health import examine_spools
 from permalog_server.commands.options import Json
 from permalog_server.output import print_json
 from permalog_server.sealing_checks import sealing

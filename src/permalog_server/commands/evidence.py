@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from permalog.errors import KeyUnusable
-from permalog.filters import FilterArguments
+from permalog.reading.filters import FilterArguments
 from permalog_server.commands.options import As, Json, OwnerText, filtered, owner_of
 from permalog_server.output import print_json, target
 from permalog_server.standing import reader_of
@@ -20,7 +20,7 @@ from permalog_server.wiring import open_database, open_log, signing_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from permalog.bundle import Manifest
+    from permalog.evidence.bundle import Manifest
 
 
 @filtered

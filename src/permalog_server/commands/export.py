@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from permalog.export_formats import ExportFormat
-from permalog.filters import FilterArguments
+from permalog.reading.export_formats import ExportFormat
+from permalog.reading.filters import FilterArguments
 from permalog_server.commands.options import As, Json, OwnerText, filtered, owner_of
 from permalog_server.output import print_json, target
 from permalog_server.standing import reader_of

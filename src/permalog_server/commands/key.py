@@ -14,7 +14,7 @@ from permalog_server.output import print_json
 from permalog_server.wiring import open_database, open_log, operator_at_console, signing_key
 
 if TYPE_CHECKING:
-    from permalog.keys import KeyFile
+    from permalog.sealing.keys import KeyFile
     from permalog_server.wiring import Place
 
 app: Final = typer.Typer(

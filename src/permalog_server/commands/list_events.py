@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from permalog.filters import FilterArguments
+from permalog.reading.filters import FilterArguments
 from permalog_server.commands.options import As, Format, Json, OwnerText, Shape, filtered, owner_of
 from permalog_server.event_tables import print_events
 from permalog_server.output import print_raw_json

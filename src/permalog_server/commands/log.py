@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from permalog.database import Database
 from permalog.errors import InvalidQuery, KeyUnusable
+from permalog.postgres.database import Database
 from permalog.resuming import new_origin, resume_after_restore
 from permalog_server.commands.options import Json, owner_of
 from permalog_server.output import print_json
@@ -18,7 +18,7 @@ from permalog_server.wiring import open_database, operator_at_console, signing
 if TYPE_CHECKING:
     from permalog.event import Owner
     from permalog.resuming import Resumed, Resumption
-    from permalog.signing import Signing
+    from permalog.sealing.signing import Signing
 
 app: Final = typer.Typer(help="Look after logs as wholes.", no_args_is_help=True, rich_markup_mode=None)
 

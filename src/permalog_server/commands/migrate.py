@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from permalog.errors import InvalidQuery
-from permalog.migrate import migrate as bring_up_to_date
-from permalog.migrate import pending, script
+from permalog.postgres.migrate import migrate as bring_up_to_date
+from permalog.postgres.migrate import pending, script
 from permalog_server.commands.options import Json
 from permalog_server.output import print_json
 from permalog_server.sql import steps

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from permalog.database import Database
-from permalog.keeping import Keeper, KeepingThread
-from permalog.sealing import Sealer, seal_now
+from permalog.postgres.database import Database
+from permalog.postgres.keeping import Keeper, KeepingThread
+from permalog.sealing.sealer import Sealer, seal_now
 from permalog_server import logs
 from permalog_server.commands.options import Json
 from permalog_server.output import print_json
 from permalog_server.wiring import open_database, signing
 
 if TYPE_CHECKING:
-    from permalog.sealing import SealingStats
+    from permalog.sealing.sealer import SealingStats
 
 
 def seal(

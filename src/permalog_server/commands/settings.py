@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from permalog import embedded_keeper
+from permalog.postgres import embedded_keeper
 from permalog_server import wiring
 from permalog_server.commands.options import Json
 from permalog_server.output import print_json, print_table

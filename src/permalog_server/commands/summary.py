@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from permalog.filters import FilterArguments
+from permalog.reading.filters import FilterArguments
 from permalog_server.commands.options import As, Format, Json, OwnerText, Shape, filtered, owner_of
 from permalog_server.event_tables import print_summary
 from permalog_server.output import print_json

@@ -10,7 +10,7 @@ from uuid import UUID
 import typer
 
 from permalog.errors import InvalidQuery
-from permalog.filters import rfc3339
+from permalog.reading.filters import rfc3339
 from permalog_server.accounts import ROLES, SCOPES, Accounts, Role
 from permalog_server.administration import Administration
 from permalog_server.commands.options import Json

@@ -8,7 +8,7 @@ from typing import Annotated, Final, TypeAlias
 import typer
 
 from permalog.errors import InvalidQuery, Malformed
-from permalog.witness import State, TrustedLog, Witness
+from permalog.tlog.witness import State, TrustedLog, Witness
 from permalog_server.commands.options import LOOPBACK, Host, Json, Port
 from permalog_server.output import print_json
 from permalog_server.witness_key import make_key, read_key

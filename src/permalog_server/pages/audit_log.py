@@ -18,8 +18,8 @@ from permalog_server.pages.taking_out import FORMATS
 from permalog_server.pages.visiting import Looker, PageRoute, labels_of, path_of
 
 if TYPE_CHECKING:
-    from permalog.activity import SealState
-    from permalog.query import Page
+    from permalog.reading.activity import SealState
+    from permalog.reading.query import Page
     from permalog_server.pages.visiting import Caller
     from permalog_server.pages.wanted import Wanted
 

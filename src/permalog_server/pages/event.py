@@ -9,8 +9,8 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from permalog.errors import Malformed, NotSealed
-from permalog.note import Note
-from permalog.proofs import prove_event
+from permalog.tlog.note import Note
+from permalog.witnessing.proofs import prove_event
 from permalog_server.entry import READING
 from permalog_server.pages.differences import differences, lines_of
 from permalog_server.pages.rendering import is_partial, page
@@ -19,7 +19,7 @@ from permalog_server.pages.visiting import Looker, PageRoute, labels_of, path_of
 from permalog_server.pages.wanted import Wanted
 
 if TYPE_CHECKING:
-    from permalog.stored import StoredEvent
+    from permalog.reading.stored import StoredEvent
     from permalog_server.entry import Entry
     from permalog_server.pages.visiting import Caller
 

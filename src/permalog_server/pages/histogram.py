@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from permalog.activity import Activity
+    from permalog.reading.activity import Activity
     from permalog_server.pages.wanted import Wanted
 
 WIDTH: Final = 960

@@ -9,7 +9,7 @@ from permalog_server.pages.sentences import Sentence, sentence_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from permalog.stored import StoredEvent
+    from permalog.reading.stored import StoredEvent
     from permalog_server.pages.wanted import Wanted
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 if TYPE_CHECKING:
-    from permalog.stored import StoredEvent
+    from permalog.reading.stored import StoredEvent
 
 _LONGEST: Final = 160
 _CHANGES: Final = 3

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
-from permalog.export_formats import ExportFormat
+from permalog.reading.export_formats import ExportFormat
 from permalog_server import taking
 from permalog_server.entry import EXPORTING, PROVING
 from permalog_server.pages.visiting import Looker, PageRoute, path_of

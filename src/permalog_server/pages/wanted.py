@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 from permalog.errors import InvalidQuery
-from permalog.filters import Filters
+from permalog.reading.filters import Filters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

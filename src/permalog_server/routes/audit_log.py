@@ -13,9 +13,9 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import ValidationError
 
-from permalog.filters import Filters
-from permalog.proofs import prove_event
-from permalog.tail import Position, TailBatch, end_of, read_tail
+from permalog.reading.filters import Filters
+from permalog.reading.tail import Position, TailBatch, end_of, read_tail
+from permalog.witnessing.proofs import prove_event
 from permalog_server import taking
 from permalog_server.accounts import RECORD, WRITE
 from permalog_server.bodies import document_of, read

@@ -13,9 +13,9 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 
 from permalog.errors import Malformed
-from permalog.merkle import MAX_SIZE
-from permalog.proofs import FIRST_EPOCH, Tree, prove_consistency
-from permalog.tile import Tile
+from permalog.tlog.merkle import MAX_SIZE
+from permalog.tlog.tile import Tile
+from permalog.witnessing.proofs import FIRST_EPOCH, Tree, prove_consistency
 from permalog_server.accounts import AUDITORS, READ
 from permalog_server.entry import Guest, Need, Visit
 from permalog_server.problem import Problem, described, invalid

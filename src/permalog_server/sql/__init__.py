@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Final
 
-from permalog.migrate import Step, file_steps
+from permalog.postgres.migrate import Step, file_steps
 from permalog.sql import Queries
 from security_agent import sql as agent
 
@@ -16,5 +16,5 @@ query: Final = Queries(_HERE)
 
 
 def steps() -> list[Step]:
-    """What `permalog.migrate.migrate` applies after the library's own files: the service's tables, and the agent's."""
+    """What `permalog.postgres.migrate` applies after the library's own files: the service's tables, and the agent's."""
     return [*file_steps(_FILES, _HERE, "server/"), *agent.steps()]

@@ -14,6 +14,6 @@ query: Final = Queries(_HERE)
 
 
 def steps() -> list[Step]:
-    """What `permalog.migrate.migrate` applies after the library's own files."""
+    """What `permalog.postgres.migrate` applies after the library's own files."""
     files = ["migrations/0001_agent.sql", "migrations/0002_webhooks.sql", "access.sql"]
     return [*file_steps(files, _HERE, "agent/"), *queue.steps()]

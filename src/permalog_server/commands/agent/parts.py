@@ -10,7 +10,7 @@ import typer
 
 from permalog import Actor
 from permalog.errors import InvalidQuery
-from permalog.filters import rfc3339
+from permalog.reading.filters import rfc3339
 from permalog_server.accounts import Accounts
 from permalog_server.output import print_json
 from permalog_server.wiring import open_github, open_log

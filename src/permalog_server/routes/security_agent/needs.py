@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from fastapi.responses import Response
 
-from permalog.filters import rfc3339
+from permalog.reading.filters import rfc3339
 from permalog_server.accounts import AGENT_READ, AGENT_WRITE, AUDITORS, MEMBERS
 from permalog_server.entry import Need
 from security_agent.actions import CONFIG, FINDING

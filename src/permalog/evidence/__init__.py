@@ -1,0 +1,1 @@
+"""Evidence bundles: made from a database, verified without one."""

@@ -1,0 +1,1 @@
+"""From `record()` to a committed row: spool, drain, quarantine, store."""

@@ -1,0 +1,1 @@
+"""From committed rows to signed checkpoints of a tree."""

@@ -1,0 +1,1 @@
+"""Transparency log formats: leaves, trees, notes, checkpoints, anchors. Pure: no database, no network."""

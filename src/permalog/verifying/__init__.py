@@ -1,0 +1,1 @@
+"""What is held to the rules: a live database."""

@@ -1,0 +1,1 @@
+"""What others vouch for: co-signatures, anchors, and proofs for whoever asks."""
