@@ -6,6 +6,7 @@ Pure functions over bytes. Where there are many events, a second process takes a
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -24,13 +25,15 @@ if TYPE_CHECKING:
 
 _AT_ONCE: Final = 32
 """Events that are read together: faster than one by one, and than more than the processor's caches hold."""
-_SENT: Final = 256
+_SENT: Final = 1024
 """Events that go to the other process at a time: enough that sending them costs little beside checking them."""
 _HELPED_FROM: Final = 50_000
 """With fewer events, all are checked before another process would have begun."""
-_AHEAD: Final = 2
-_WAITING: Final = 32
+_AHEAD: Final = 3
+_WAITING: Final = 12
 """Parts that may wait for an earlier one: with `_SENT` they bound memory."""
+_SWITCH_SECONDS: Final = 0.0005
+"""How soon the threads that talk to the other process get the interpreter: at 5 ms it would wait for them."""
 _IDENTITY: Final = frozenset({"kind", "actor_id", "email", "name", "ip_address", "user_agent", "value"})
 _SAME_IN_BOTH: Final = ("actor_id", "resource_type", "resource_id", "outcome", "correlation_id", "source")
 
@@ -169,6 +172,8 @@ class Checker:
         from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415  rarely needed
         from multiprocessing import get_context  # noqa: PLC0415
 
+        self._stack.callback(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(_SWITCH_SECONDS)
         self._executor = ProcessPoolExecutor(1, get_context("spawn"))
         self._stack.callback(self._executor.shutdown, cancel_futures=True)
 
