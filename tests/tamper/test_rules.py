@@ -32,10 +32,10 @@ Rule = tuple[str, str, VerifyCode]
 # (tests/database/test_verifying.py, tests/cli/test_anchor.py), or where a log goes on after a restore
 # (tests/sealing/test_resuming.py).
 ELSEWHERE: set[Rule] = {
-    ("verify_rows.py", "_misplaced", VerifyCode.EVENT_MISSING),
-    ("verify.py", "", VerifyCode.EPOCH_BROKEN),
-    ("verify_tree.py", "_is_witnessed", VerifyCode.WITNESS_QUORUM),
-    ("verify_outside.py", "check_bundle", VerifyCode.WITNESS_QUORUM),
+    ("rows.py", "_misplaced", VerifyCode.EVENT_MISSING),
+    ("rules.py", "", VerifyCode.EPOCH_BROKEN),
+    ("tree.py", "_is_witnessed", VerifyCode.WITNESS_QUORUM),
+    ("outside.py", "check_bundle", VerifyCode.WITNESS_QUORUM),
 }
 
 
