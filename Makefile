@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 DATA := ../shared/data
 ROUNDS ?= 200
-MIGRATIONS := $(wildcard src/permalog/sql/migrations/*.sql)
+MIGRATIONS := $(wildcard src/*/sql/migrations/*.sql)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -52,7 +52,7 @@ check: $(VENV)/.stamp-dev ## linters, types, import contracts, migrations
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 	@if [ -n "$(MIGRATIONS)" ]; then \
-		echo "$(BIN)/squawk src/permalog/sql/migrations/*.sql"; $(BIN)/squawk $(MIGRATIONS); \
+		echo "$(BIN)/squawk src/*/sql/migrations/*.sql"; $(BIN)/squawk $(MIGRATIONS); \
 	else echo "no migrations yet"; fi
 
 bench: $(VENV)/.stamp-dev ## measure Permalog beside its peers (at a million events: ARGS="--events 100000 1000000")
